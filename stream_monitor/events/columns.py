@@ -1,0 +1,86 @@
+"""Columns: the one form in which OBSERVE sees events, whatever they looked like on the wire.
+
+A batch holds events of one (model, version) from one source partition. No Python loop per
+event or value runs behind this point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+CodeArray = NDArray[np.int32]
+MISSING, MISTYPED = -1, -2
+"""Codes of a category column that name no category."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """Numbers, shape (n,). NaN means missing; ±inf is a value (below or above every range).
+
+    `mistyped` (bool, shape (n,), or None where no row is) marks rows whose value was not a
+    number at all; their `values` entry is NaN and they count as mistyped, not as missing.
+    """
+
+    values: FloatArray
+    mistyped: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Any) -> NumberColumn:
+        """The same column at `rows` (a slice, an index array or a mask)."""
+        return NumberColumn(self.values[rows], None if self.mistyped is None else self.mistyped[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryColumn:
+    """Strings or booleans ("true", "false"): codes (int32, shape (n,)) into `categories`.
+
+    Code -1 is missing, -2 is mistyped (a number where the others are strings).
+    """
+
+    codes: CodeArray
+    categories: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, rows: Any) -> CategoryColumn:
+        """The same column at `rows` (a slice, an index array or a mask)."""
+        return CategoryColumn(self.codes[rows], self.categories)
+
+
+Column = NumberColumn | CategoryColumn
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events of one model version, in the order read.
+
+    Shapes are (n,). `position` is the row's running number over everything decoded in the
+    same call for this source partition (all models), so that "newest event so far" can be
+    computed in the order of the log. `features` holds the event's features and, under
+    reserved names, what the model answered: `prediction` (a number, or the class as a
+    category) and `prediction.<class>` (the probability of that class).
+    """
+
+    model: str
+    version: str
+    time: IntArray  # event time, microseconds UTC
+    append_ms: IntArray  # log append time, milliseconds; -1 where unknown
+    offset: IntArray  # source offset of the message (rows of one pack share it)
+    position: IntArray
+    features: dict[str, Column]
+    latency_ms: FloatArray | None = None  # NaN where not sent
+    error: NDArray[np.bool_] | None = None
+    ids: tuple[str, ...] | None = None  # only where the caller asked for them
+    segments: dict[str, CategoryColumn] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.time)

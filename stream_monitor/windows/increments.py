@@ -1,0 +1,237 @@
+"""Increments: what OBSERVE sends to JUDGE for one model version and one read batch.
+
+An increment is the integer summary of the rows of one pane that arrived in one batch from
+one source partition. Increments of equal panes add up, in any order, to the pane's whole,
+so JUDGE's sums depend on neither partitioning nor commit timing.
+
+Rows travel in one of two forms. Where OBSERVE knows the baseline, a feature's rows are bin
+counts, fixed-point sums and sketch counts. Features that the baseline does not hold (all of
+them, where there is no baseline yet) travel as raw columns, which JUDGE bins itself with the
+same function once it has learned a profile.
+
+`Increments` holds many slots at once, a slot being (pane, late mark). Shapes: P slots,
+F features of the baseline, N raw rows, E and S entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_monitor import codec
+from stream_monitor.errors import CodecError
+from stream_monitor.events.columns import (
+    CategoryColumn,
+    Column,
+    FloatArray,
+    IntArray,
+    NumberColumn,
+)
+from stream_monitor.windows.panes import NEVER
+
+ON_TIME = NEVER
+"""Late mark of rows that were not late."""
+EXPIRED = NEVER
+"""Pane of rows beyond the allowed lateness: they are counted, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """Rows that wait for a profile: slot (N,), offset (N,), position (N,), columns by name."""
+
+    slot: NDArray[np.int32]
+    offset: IntArray
+    position: IntArray
+    columns: dict[str, Column]
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Increments:
+    """See the module. Entries are sorted by slot; sketch feature F is the latency in ms."""
+
+    model: str
+    version: str
+    partition: int
+    first_offset: int  # of the batch read: with `part`, what JUDGE drops repeats by
+    last_offset: int
+    part: int
+    baseline: str | None
+    pane: IntArray  # (P,) start, µs
+    mark: IntArray  # (P,) watermark that the rows came behind, or ON_TIME
+    rows: IntArray  # (P,)
+    errors: IntArray  # (P,)
+    first: IntArray  # (P,) smallest source offset of the slot's rows
+    last: IntArray  # (P,)
+    entry_slot: NDArray[np.int32]  # (E,)
+    entry_bin: NDArray[np.int32]  # (E,) flat bin of the baseline's layout
+    entry_count: IntArray  # (E,)
+    sums: IntArray  # (P, F) fixed point
+    squares: IntArray  # (P, F) coarse fixed point
+    low: FloatArray  # (P, F) +inf where no value
+    high: FloatArray  # (P, F) -inf where no value
+    sketch_slot: NDArray[np.int32]  # (S,)
+    sketch_feature: NDArray[np.int32]  # (S,)
+    sketch_key: NDArray[np.int32]  # (S,)
+    sketch_count: IntArray  # (S,)
+    raw: RawRows | None = field(default=None)
+
+    def encode(self) -> bytes:
+        """One summaries message."""
+        meta: dict[str, Any] = {
+            "kind": "increments",
+            "model": self.model,
+            "version": self.version,
+            "partition": self.partition,
+            "range": [self.first_offset, self.last_offset, self.part],
+            "baseline": self.baseline,
+            "raw": None,
+        }
+        arrays: dict[str, codec.Array] = {name: getattr(self, name) for name in _ARRAYS}
+        if self.raw is not None:
+            described = []
+            arrays["raw.slot"], arrays["raw.offset"] = self.raw.slot, self.raw.offset
+            arrays["raw.position"] = self.raw.position
+            for i, (name, column) in enumerate(sorted(self.raw.columns.items())):
+                if isinstance(column, NumberColumn):
+                    described.append([name, None])
+                    arrays[f"raw.{i}"] = column.values
+                    if column.mistyped is not None:
+                        arrays[f"raw.{i}.mistyped"] = column.mistyped
+                else:
+                    described.append([name, list(column.categories)])
+                    arrays[f"raw.{i}"] = column.codes
+            meta["raw"] = described
+        return codec.pack(meta, arrays)
+
+    def split(self, max_bytes: int) -> Iterator[bytes]:
+        """Encoded messages of at most `max_bytes` each, cut between slots or raw rows.
+
+        Parts are numbered so that a repeat can be told from a sibling. A single slot whose
+        counts alone are larger is sent whole: its size is bounded by the layout.
+        """
+        queue = [self]
+        part = 0
+        while queue:
+            piece = queue.pop()
+            data = replace(piece, part=part).encode()
+            if len(data) > max_bytes and (halves := piece._halves()) is not None:
+                queue.extend(reversed(halves))
+                continue
+            part += 1
+            yield data
+
+    def _halves(self) -> tuple[Increments, Increments] | None:
+        """Two increments that add up to this one, or None where there is nothing to cut."""
+        slots = len(self.pane)
+        if slots > 1:
+            return self._slots(0, slots // 2), self._slots(slots // 2, slots)
+        if self.raw is None or len(self.raw) < 2:
+            return None
+        # Within one slot only raw rows can be cut; the second half carries no counts.
+        middle = len(self.raw) // 2
+        zero = {name: np.zeros_like(getattr(self, name)) for name in ("rows", "errors", "sums", "squares")}
+        empty = {name: getattr(self, name)[:0] for name in _ENTRIES + _SKETCH}
+        first = replace(self, raw=_take_raw(self.raw, slice(0, middle), 0))
+        second = replace(
+            self,
+            **zero,
+            **empty,
+            low=np.full_like(self.low, np.inf),
+            high=np.full_like(self.high, -np.inf),
+            raw=_take_raw(self.raw, slice(middle, None), 0),
+        )
+        return first, second
+
+    def _slots(self, start: int, stop: int) -> Increments:
+        changed: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in _PER_SLOT}
+        for key, names in (("entry_slot", _ENTRIES), ("sketch_slot", _SKETCH)):
+            a, b = np.searchsorted(getattr(self, key), [start, stop])
+            for name in names:
+                changed[name] = getattr(self, name)[a:b]
+            changed[key] = (changed[key] - start).astype(np.int32)
+        if self.raw is not None:
+            keep = (self.raw.slot >= start) & (self.raw.slot < stop)
+            changed["raw"] = _take_raw(self.raw, keep, start)
+        return replace(self, **changed)
+
+    @classmethod
+    def decode(cls, meta: dict[str, Any], arrays: dict[str, codec.Array]) -> Increments:
+        """From the parts of a summaries message; `CodecError` if some are missing."""
+        try:
+            raw = None
+            if meta["raw"] is not None:
+                columns: dict[str, Column] = {}
+                for i, (name, categories) in enumerate(meta["raw"]):
+                    if categories is None:
+                        columns[name] = NumberColumn(arrays[f"raw.{i}"], arrays.get(f"raw.{i}.mistyped"))
+                    else:
+                        columns[name] = CategoryColumn(arrays[f"raw.{i}"], tuple(categories))
+                raw = RawRows(arrays["raw.slot"], arrays["raw.offset"], arrays["raw.position"], columns)
+            first, last, part = meta["range"]
+            return cls(
+                model=meta["model"],
+                version=meta["version"],
+                partition=meta["partition"],
+                first_offset=first,
+                last_offset=last,
+                part=part,
+                baseline=meta["baseline"],
+                raw=raw,
+                **{name: arrays[name] for name in _ARRAYS},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CodecError(f"summaries message lacks {error}: written by another version?") from error
+
+
+_PER_SLOT = ("pane", "mark", "rows", "errors", "first", "last", "sums", "squares", "low", "high")
+_ENTRIES = ("entry_slot", "entry_bin", "entry_count")
+_SKETCH = ("sketch_slot", "sketch_feature", "sketch_key", "sketch_count")
+_ARRAYS = _PER_SLOT + _ENTRIES + _SKETCH
+
+
+def _take_raw(raw: RawRows, rows: Any, base: int) -> RawRows:
+    return RawRows(
+        (raw.slot[rows] - base).astype(np.int32),
+        raw.offset[rows],
+        raw.position[rows],
+        {name: column.take(rows) for name, column in raw.columns.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkRecord:
+    """A source partition's watermark at an offset, told to every summaries partition."""
+
+    partition: int
+    partitions: int  # how many the source topic has
+    offset: int
+    watermark: int  # µs, on the pane grid
+
+    def encode(self) -> bytes:
+        """One summaries message."""
+        return codec.pack(
+            {
+                "kind": "watermark",
+                "partition": self.partition,
+                "partitions": self.partitions,
+                "offset": self.offset,
+                "watermark": self.watermark,
+            }
+        )
+
+
+def decode_summary(data: bytes) -> Increments | WatermarkRecord:
+    """Any summaries message; `CodecError` says what is wrong with it."""
+    meta, arrays = codec.unpack(data)
+    if meta.get("kind") == "increments":
+        return Increments.decode(meta, arrays)
+    if meta.get("kind") == "watermark":
+        return WatermarkRecord(meta["partition"], meta["partitions"], meta["offset"], meta["watermark"])
+    raise CodecError(f"summaries message of unknown kind {meta.get('kind')!r}")
