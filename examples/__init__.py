@@ -1,0 +1,1 @@
+"""Runnable examples; each is a package with its own README."""
