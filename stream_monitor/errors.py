@@ -7,7 +7,8 @@
     ├── CodecError           bytes of ours (summary, state) cannot be read
     ├── StateError           a checkpoint cannot be restored; the message names the remedy
     ├── BrokerError          Kafka cannot be reached, refuses, or lacks a topic
-    └── EngineError          the commit protocol met what it may not pass over
+    ├── EngineError          the commit protocol met what it may not pass over
+    └── ServeError           the HTTP endpoint cannot be opened
 
 A message says where (`topic[partition]@offset`, a path such as `$.features.age`), what was
 found, and what to do next.
@@ -55,3 +56,7 @@ class BrokerError(StreamMonitorError):
 
 class EngineError(StreamMonitorError):
     """The commit protocol met an error that it may not pass over."""
+
+
+class ServeError(StreamMonitorError):
+    """The HTTP endpoint cannot be opened: address in use, not of this machine, not allowed."""

@@ -1,0 +1,101 @@
+"""Alerts for the scrape: which fire now, and how many messages each cause has produced."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Cause = tuple[str, str, str, str, str, str]
+"""Labels of `stream_monitor_detections_total` in its order."""
+Group = tuple[str, str, str, str]
+"""Labels of `stream_monitor_alerts_firing` in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Alert:
+    group: Group
+    feature: str
+
+
+class AlertStore:
+    """Firing alerts by fingerprint and counts by cause.
+
+    Not thread-safe: the caller holds its lock. `max_causes` bounds the counted label sets; what
+    comes behind it counts under an empty feature, so that sums stay true. `max_firing` bounds the
+    alerts held; one more than that is not shown, and `overflow` says how often that happened. Models
+    and versions are as many as `limits` in the configuration admits, or until they are dropped.
+    """
+
+    def __init__(self, *, max_causes: int, max_firing: int) -> None:
+        self._max_causes = max_causes
+        self._max_firing = max_firing
+        self._firing: dict[str, _Alert] = {}
+        self._groups: dict[Group, int] = {}
+        self._causes: dict[Cause, int] = {}
+        self.overflow = 0
+
+    def apply(self, view: Mapping[str, Any]) -> None:
+        """Count one alert message and follow its status.
+
+        Raises KeyError, TypeError or ValueError where `view` is not an alert; nothing has changed then.
+        """
+        labels, evidence = view["labels"], view["evidence"]
+        cause = (
+            str(labels["model"]),
+            str(labels["version"]),
+            str(labels.get("feature", "")),
+            str(evidence["channel"]),
+            str(evidence["detector"]),
+            str(view["state"]),
+        )
+        self.follow(view)
+        if cause not in self._causes and len(self._causes) >= self._max_causes:
+            cause = (*cause[:2], "", *cause[3:])
+        self._causes[cause] = self._causes.get(cause, 0) + 1
+
+    def follow(self, view: Mapping[str, Any]) -> None:
+        """Take over an alert's status without counting a message (state restored after a rebalance)."""
+        labels, fingerprint, status = view["labels"], str(view["fingerprint"]), view["status"]
+        if status not in ("firing", "resolved"):
+            raise ValueError(f"status {status!r} is neither firing nor resolved")
+        group = (
+            str(labels["model"]),
+            str(labels["version"]),
+            str(labels["alertname"]),
+            str(labels["severity"]),
+        )
+        old = self._firing.pop(fingerprint, None)
+        if old is not None:
+            self._groups[old.group] -= 1
+        self._groups.setdefault(group, 0)
+        if status == "resolved":
+            return
+        if len(self._firing) >= self._max_firing:
+            self.overflow += 1
+            return
+        self._firing[fingerprint] = _Alert(group, str(labels.get("feature", "")))
+        self._groups[group] += 1
+
+    def drop(self, models: Collection[tuple[str, str]]) -> None:
+        """End the series of these (model, version) pairs; version "*" names all of a model."""
+        gone = set(models)
+
+        def kept(model: str, version: str) -> bool:
+            return (model, version) not in gone and (model, "*") not in gone
+
+        self._firing = {f: a for f, a in self._firing.items() if kept(*a.group[:2])}
+        self._groups = {group: n for group, n in self._groups.items() if kept(*group[:2])}
+        self._causes = {cause: n for cause, n in self._causes.items() if kept(*cause[:2])}
+
+    def firing(self) -> list[tuple[Group, int]]:
+        """(labels, alerts that fire), sorted."""
+        return sorted(self._groups.items())
+
+    def causes(self) -> list[tuple[Cause, int]]:
+        """(labels, messages), sorted."""
+        return sorted(self._causes.items())
+
+    def firing_features(self) -> Iterable[tuple[str, str, str]]:
+        """(model, version, feature) of every alert that fires."""
+        return {(*alert.group[:2], alert.feature) for alert in self._firing.values()}
