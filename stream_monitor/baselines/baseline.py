@@ -1,0 +1,212 @@
+"""A baseline: the profiles of all features of a reference, and its JSON form.
+
+The JSON form (`schemas/baseline.v1.json`) carries floats so that they come back exactly, and
+the hash of its content; a document whose hash does not fit was edited or damaged and is
+refused. The hash covers what affects binning and judging: the profiles and the pane length that
+variance inflation was estimated with. It does not cover where the rows came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from stream_monitor.baselines.feature import FeatureProfile, Form, Kind, digest
+from stream_monitor.errors import BaselineError
+from stream_monitor.events.columns import IntArray
+
+SCHEMA = "stream-monitor/baseline/v1"
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Profiles of all features, sorted by name, and where they came from.
+
+    `rows` is the reference's number of rows; `first_time` and `last_time` are event times
+    (microseconds) or None where the reference has none. `pane` is the pane length
+    (microseconds) and `vif_panes` the number of panes that the variance inflation was estimated
+    with; 0 means that it was not, so what is promised is provisional. `source` is free text.
+    `left_out` counts features over the limit. Two baselines are equal if their hashes are.
+
+    The *layout* concatenates the features' bins: feature f owns the flat bins
+    `offsets[f]` to `offsets[f + 1]`, and a pane's data is one vector of `total_bins` counts.
+    """
+
+    features: tuple[FeatureProfile, ...]
+    rows: int
+    first_time: int | None = None
+    last_time: int | None = None
+    pane: int | None = None
+    vif_panes: int = 0
+    source: str = ""
+    left_out: int = 0
+
+    def __post_init__(self) -> None:
+        names = [profile.name for profile in self.features]
+        if not names:
+            raise BaselineError("a baseline needs at least one feature")
+        if names != sorted(set(names)):
+            raise BaselineError("a baseline's features must be sorted by name, each once")
+        for profile in self.features:
+            if profile.rows != self.rows:
+                raise BaselineError(
+                    f"feature {profile.name!r} counts {profile.rows} rows, the baseline has {self.rows}"
+                )
+
+    @cached_property
+    def offsets(self) -> IntArray:
+        """First flat bin of each feature and, last, their total; shape (F+1,)."""
+        sizes = [profile.n_bins for profile in self.features]
+        offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        offsets.flags.writeable = False
+        return offsets
+
+    @cached_property
+    def counts(self) -> IntArray:
+        """The baseline's own rows per flat bin, shape (T,)."""
+        counts = np.concatenate([profile.counts for profile in self.features])
+        counts.flags.writeable = False
+        return counts
+
+    @property
+    def total_bins(self) -> int:
+        """T: the length of a pane's count vector."""
+        return int(self.offsets[-1])
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each feature by its name."""
+        return {profile.name: position for position, profile in enumerate(self.features)}
+
+    @property
+    def provisional(self) -> bool:
+        """Whether variance inflation is unknown, so that a false-alarm promise is provisional."""
+        return self.vif_panes == 0
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of what affects binning and judging; independent of `source`."""
+        return digest(
+            {
+                "schema": SCHEMA,
+                "rows": self.rows,
+                "pane": self.pane,
+                "vif_panes": self.vif_panes,
+                "features": [profile.hash for profile in self.features],
+            }
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Baseline) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values of the whole profile."""
+        return {
+            "schema": SCHEMA,
+            "hash": self.hash,
+            "source": self.source,
+            "rows": self.rows,
+            "first_time": self.first_time,
+            "last_time": self.last_time,
+            "pane": self.pane,
+            "vif_panes": self.vif_panes,
+            "left_out": self.left_out,
+            "features": [profile.to_dict() for profile in self.features],
+        }
+
+    def to_json(self) -> bytes:
+        """The JSON document; equal baselines of one source give equal bytes."""
+        return orjson.dumps(self.to_dict(), option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Baseline:
+        """Read what `to_json` wrote; `BaselineError` says where the document is wrong."""
+        try:
+            return _from_document(msgspec.json.decode(data, type=_Document))
+        except msgspec.DecodeError as error:  # ValidationError too, its path included
+            raise BaselineError(f"baseline profile cannot be read: {error}") from error
+        except UnicodeDecodeError as error:
+            raise BaselineError(f"baseline profile is not UTF-8: {error}") from error
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Baseline:
+        """The same from JSON values that were decoded already."""
+        try:
+            return _from_document(msgspec.convert(content, type=_Document))
+        except msgspec.ValidationError as error:
+            raise BaselineError(f"baseline profile cannot be read: {error}") from error
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _Feature(msgspec.Struct):
+    name: str
+    kind: Kind
+    form: Form
+    edges: list[float]
+    low: float | None
+    high: float | None
+    categories: list[list[str]]
+    counts: list[_Count]
+    center: float
+    quantum: float
+    vif: float
+
+
+class _Document(msgspec.Struct):
+    schema: str
+    rows: _Count
+    features: list[_Feature]
+    hash: str | None = None
+    source: str = ""
+    first_time: int | None = None
+    last_time: int | None = None
+    pane: int | None = None
+    vif_panes: _Count = 0
+    left_out: _Count = 0
+
+
+def _from_document(document: _Document) -> Baseline:
+    if document.schema != SCHEMA:
+        raise BaselineError(f"$.schema: found {document.schema!r}, this version reads {SCHEMA!r}")
+    baseline = Baseline(
+        features=tuple(_profile(feature) for feature in document.features),
+        rows=document.rows,
+        first_time=document.first_time,
+        last_time=document.last_time,
+        pane=document.pane,
+        vif_panes=document.vif_panes,
+        source=document.source,
+        left_out=document.left_out,
+    )
+    if document.hash is not None and document.hash != baseline.hash:
+        raise BaselineError(
+            f"$.hash: found {document.hash}, the content's is {baseline.hash}: the profile was edited or "
+            "damaged; build it again with `stream-monitor baseline create`"
+        )
+    return baseline
+
+
+def _profile(feature: _Feature) -> FeatureProfile:
+    return FeatureProfile(
+        name=feature.name,
+        kind=feature.kind,
+        form=feature.form,
+        edges=np.array(feature.edges, dtype=np.float64),
+        low=float("nan") if feature.low is None else feature.low,
+        high=float("nan") if feature.high is None else feature.high,
+        categories=tuple(tuple(group) for group in feature.categories),
+        counts=np.array(feature.counts, dtype=np.int64),
+        center=feature.center,
+        quantum=feature.quantum,
+        vif=feature.vif,
+    )

@@ -1,0 +1,194 @@
+"""Build a baseline from rows. Depends on the set of rows only, not on their order or batches.
+
+Quantile bins have order statistics as edges; a feature gets a bin for each value where it has
+at most 64 of them and they repeat (four rows a value on average: values that hardly repeat
+come from a continuous feature, and most new ones would be called unseen).
+
+All rows are held in memory, 8 bytes a number and 4 bytes a category; `MAX_CELLS` bounds them.
+Sample a reference that is larger: from some 100,000 rows on, more of them change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from difflib import get_close_matches
+
+import numpy as np
+
+from stream_monitor.baselines.baseline import Baseline
+from stream_monitor.baselines.collect import (
+    CATEGORY_READING,
+    FeatureRows,
+    finite_sorted,
+    rank_categories,
+)
+from stream_monitor.baselines.feature import MAX_VALUE_BINS, FeatureProfile, Form
+from stream_monitor.baselines.inflation import (
+    estimable_panes,
+    pane_numbers,
+    variance_inflation,
+)
+from stream_monitor.errors import BaselineError
+from stream_monitor.events.columns import CategoryColumn, EventBatch, FloatArray, IntArray, NumberColumn
+
+MAX_CELLS = 250_000_000
+ROWS_PER_VALUE = 4
+_QUANTUM_BITS = 20
+
+
+def build_baseline(
+    batches: Iterable[EventBatch],
+    *,
+    source: str,
+    pane: int | None = None,
+    features: Collection[str] | None = None,
+    max_features: int = 2000,
+    max_categories: int = 10_000,
+) -> Baseline:
+    """Profile the features of all rows; a row that lacks a feature counts as missing there.
+
+    `pane` (microseconds) is the pane length to estimate variance inflation with, from at least
+    200 panes of two rows or more. `features` names what to take (None: all); what the model
+    answered (`prediction`, `prediction.<class>`) is always taken. Of more than `max_features`
+    the answers are kept first, then the others by name; `Baseline.left_out` counts the rest.
+    Of more than `max_categories` categories the most frequent are known, the rest unseen.
+
+    Raises `BaselineError` if there are no rows or features, if a name in `features` does not
+    occur, or if there are more values than memory should hold.
+    """
+    wanted = None if features is None else frozenset(features)
+    found, time = _collect(batches, wanted, source)
+    kept = sorted(found, key=lambda name: (not _is_answer(name), name))[:max_features]
+    rows = len(time)
+    numbers, panes, usable = None, 0, 0
+    if pane is not None:
+        numbers, panes = pane_numbers(time, pane)
+        usable = estimable_panes(numbers, panes)
+    profiles = []
+    for name in sorted(kept):
+        rows_of = found.pop(name)
+        column: NumberColumn | CategoryColumn
+        if rows_of.kind == "number":
+            column = rows_of.numbers(rows)
+            empty = _number_profile(name, column)
+        else:
+            column = rows_of.categories(rows)
+            empty = _category_profile(name, column, max_categories)
+        bins = empty.bin(column)
+        counts = np.bincount(bins, minlength=empty.n_bins).astype(np.int64)
+        vif = 1.0
+        if usable and numbers is not None:
+            vif = variance_inflation(bins, counts, numbers, panes)
+        profiles.append(replace(empty, counts=counts, vif=vif))
+    return Baseline(
+        features=tuple(profiles),
+        rows=rows,
+        first_time=int(time.min()),
+        last_time=int(time.max()),
+        pane=pane if usable else None,
+        vif_panes=usable,
+        source=source,
+        left_out=len(found),
+    )
+
+
+def _is_answer(name: str) -> bool:
+    return name == "prediction" or name.startswith("prediction.")
+
+
+def _collect(
+    batches: Iterable[EventBatch], wanted: frozenset[str] | None, source: str
+) -> tuple[dict[str, FeatureRows], IntArray]:
+    found: dict[str, FeatureRows] = {}
+    times: list[IntArray] = []
+    rows = cells = 0
+    for batch in batches:
+        if not len(batch):
+            continue
+        for name, column in batch.features.items():
+            if name.endswith(CATEGORY_READING) or not (wanted is None or name in wanted or _is_answer(name)):
+                continue
+            if len(column) != len(batch):
+                raise BaselineError(f"{source}: feature {name!r} has {len(column)} rows of {len(batch)}")
+            found.setdefault(name, FeatureRows()).add(
+                rows, column, batch.features.get(name + CATEGORY_READING)
+            )
+            cells += len(batch)
+        if cells > MAX_CELLS:
+            raise BaselineError(
+                f"{source}: more than {MAX_CELLS:,} values; sample the rows or name fewer features"
+            )
+        times.append(batch.time)
+        rows += len(batch)
+    if not rows:
+        raise BaselineError(f"{source}: no rows, so there is nothing to compare with")
+    absent = sorted((wanted or frozenset()) - found.keys())
+    if absent:
+        near = get_close_matches(absent[0], list(found), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; found: {_some(found)}"
+        raise BaselineError(f"{source}: feature {absent[0]!r} does not occur{hint}")
+    if not found:
+        raise BaselineError(f"{source}: the rows hold no features")
+    return found, np.concatenate(times)
+
+
+def _some(names: Iterable[str], most: int = 20) -> str:
+    ordered = sorted(names)
+    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
+
+
+def _number_profile(name: str, column: NumberColumn) -> FeatureProfile:
+    values = finite_sorted(column.values)
+    if not len(values):
+        empty = np.empty(0)
+        return FeatureProfile(name, "number", "values", empty, math.nan, math.nan, (), np.zeros(4, np.int64))
+    low, high = float(values[0]), float(values[-1])
+    distinct = values[np.concatenate(([True], values[1:] != values[:-1]))]
+    center, quantum = fixed_point_of(low, high)
+    form: Form = "quantiles"
+    edges = quantile_edges(values)
+    size = len(edges) + 1
+    if len(distinct) <= MAX_VALUE_BINS and len(values) >= ROWS_PER_VALUE * len(distinct):
+        form, edges, size = "values", distinct, len(distinct)
+    nothing = np.zeros(4 + size, np.int64)
+    return FeatureProfile(name, "number", form, edges, low, high, (), nothing, center, quantum)
+
+
+def _category_profile(name: str, column: CategoryColumn, max_categories: int) -> FeatureProfile:
+    known = rank_categories(column, max_categories)
+    groups: tuple[tuple[str, ...], ...]
+    if len(known) <= MAX_VALUE_BINS:
+        groups = tuple((category,) for category in known)
+    else:
+        groups = (
+            *((category,) for category in known[: MAX_VALUE_BINS - 1]),
+            tuple(sorted(known[MAX_VALUE_BINS - 1 :])),
+        )
+    counts = np.zeros(4 + len(groups), np.int64)
+    return FeatureProfile(name, "category", "categories", np.empty(0), math.nan, math.nan, groups, counts)
+
+
+def quantile_edges(ordered: FloatArray) -> FloatArray:
+    """Inner edges of at most 64 bins (edges[i-1], edges[i]] of about equal share.
+
+    `ordered` holds finite values in order, at least one. Edge i is the order statistic of rank
+    ceil(i * n / 64); equal edges are one, and none equals the maximum (its bin would be empty).
+    """
+    n = len(ordered)
+    ranks = -(-np.arange(1, MAX_VALUE_BINS) * n // MAX_VALUE_BINS)
+    edges: FloatArray = np.unique(ordered[ranks - 1])
+    return edges[: int(edges.searchsorted(ordered[-1]))]
+
+
+def fixed_point_of(low: float, high: float) -> tuple[float, float]:
+    """Center, and the smallest power of two as quantum so that the range is at most 2^20 quanta."""
+    center = low / 2 + high / 2
+    size = math.ldexp(high, -_QUANTUM_BITS) - math.ldexp(low, -_QUANTUM_BITS)
+    if size == 0.0:  # one value: a quantum relative to it, so that later values can be told apart
+        size = math.ldexp(abs(center), -_QUANTUM_BITS)
+    if size == 0.0:
+        return center, 1.0
+    mantissa, exponent = math.frexp(size)
+    return center, math.ldexp(1.0, max(exponent - (mantissa == 0.5), -1022))
