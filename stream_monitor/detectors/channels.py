@@ -1,0 +1,243 @@
+"""Channels: bounded functions of a feature's bin, whose means the detectors watch.
+
+Every channel is a table x[k] in [0, 1] over the bins of one feature's profile, so its sum over
+a pane follows from the pane's counts by an integer dot product. With u the baseline's
+distribution function at a bin's midpoint (0 below its range, 1 above):
+
+    location u,  spread |2u-1|,  skewness (1+cos 3 pi u)/2,  shape (1+cos 4 pi u)/2,
+    missing, out_of_range (numbers only), unseen: 1 in those bins, else 0.
+
+For the first four, missing and unseen rows are neutral: they count as the mean of the rest.
+Each channel is compared with its own baseline mean, never with a theoretical one: ties make the
+two differ (the spread of a rare 0/1 feature has mean near 1, not 1/2).
+
+What a channel calls unchanged is an interval, |E x - mu| <= eps, because a baseline of m rows
+knows its own means only so well:
+- the first four: eps = max(effect floor, 4.4 sd sqrt(VIF/m));
+- rates: the exact (Clopper-Pearson) limit at the same one-sided 5.4e-6, since 4.4 sd says
+  nothing where the baseline holds none or a few; the floor in the same share of a deviation.
+  Out of range counts one row more (the mass beyond the extremes of m rows is Beta distributed,
+  Wilks 1941) and unseen as many as values may have been seen only once (Good 1953).
+
+Do not use a channel to *describe* drift to people: `distances.py` does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import betaincinv
+
+from stream_monitor.detectors.tables import FeatureTables
+from stream_monitor.events.columns import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from stream_monitor.baselines.profile import Baseline, FeatureProfile
+
+SCALE = 2**30
+"""Tables are whole numbers in units of 1/SCALE; a pane may hold up to 2**33 rows."""
+CURVES = ("location", "spread", "skewness", "shape")
+RATES = ("missing", "out_of_range", "unseen")
+CHANNELS = CURVES + RATES
+Z_LIMIT = 4.4
+TAIL = 5.4125e-06
+"""One-sided probability beyond 4.4 standard deviations."""
+SD_UNIFORM = 12**-0.5
+_DEGENERATE = 2.0**-20
+_MISSING, _BELOW, _ABOVE, _UNSEEN, _FIRST = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class PaneSums:
+    """One pane as the detectors see it. Shapes (C,), `counts` (T,).
+
+    `n` is the number of rows of the channel's feature, `s1` and `s2` the sums of x and x squared
+    (exact integers, divided once). All of them add over parts of a pane.
+    """
+
+    n: IntArray
+    s1: FloatArray
+    s2: FloatArray
+    counts: IntArray
+
+
+@dataclass(frozen=True)
+class Channels:
+    """All channels of one baseline, stacked, by feature and then in the order of `CHANNELS`.
+
+    Shapes: `feature`, `kind` (position in CHANNELS), `mu`, `sd`, `eps`, `vif`, `kappa`, `rows`,
+    `weights` (C,); `x` and `p` hold per feature the tables (7, bins), in units of 1/SCALE, and
+    the bins' shares of the baseline (bins,). `sd` of a rate is the largest that its null allows.
+    `kappa` = 1/vif turns rows into effective rows. `weights` are equal per feature, then per
+    channel, and add to 1. A channel with a single value in the baseline is left out: there is
+    nothing to compare.
+    """
+
+    names: tuple[tuple[str, str], ...]
+    feature: IntArray
+    kind: IntArray
+    mu: FloatArray
+    sd: FloatArray
+    eps: FloatArray
+    vif: FloatArray
+    kappa: FloatArray
+    rows: FloatArray
+    weights: FloatArray
+    offsets: IntArray
+    x: tuple[IntArray, ...]
+    p: tuple[FloatArray, ...]
+    _tables: FeatureTables
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def build(cls, baseline: Baseline, *, effect_floor: float) -> Channels:
+        """Channels of `baseline`; `effect_floor` (on the u scale, >= 0) is the smallest eps."""
+        if not 0.0 <= effect_floor < 0.5:
+            raise ValueError(f"effect_floor must be in [0, 0.5), not {effect_floor}")
+        parts = [_of_feature(profile, effect_floor) for profile in baseline.features]
+        feature = np.repeat(np.arange(len(parts)), [len(part.kind) for part in parts]).astype(np.int64)
+        kind = np.concatenate([part.kind for part in parts])
+        vif = np.array([max(1.0, float(profile.vif)) for profile in baseline.features])[feature]
+        weights = np.zeros(0)
+        if len(feature):
+            per_feature = np.bincount(feature, minlength=len(parts))
+            weights = 1.0 / (per_feature[feature] * np.count_nonzero(per_feature))
+        tables = [np.concatenate([part.x[:4], part.x2[:4]]) for part in parts]
+        return cls(
+            names=tuple((baseline.features[f].name, CHANNELS[k]) for f, k in zip(feature, kind, strict=True)),
+            feature=feature,
+            kind=kind,
+            mu=np.concatenate([part.mu for part in parts]),
+            sd=np.concatenate([part.sd for part in parts]),
+            eps=np.concatenate([part.eps for part in parts]),
+            vif=vif,
+            kappa=1.0 / vif,
+            rows=np.array([float(profile.rows) for profile in baseline.features])[feature],
+            weights=weights,
+            offsets=baseline.offsets,
+            x=tuple(part.x for part in parts),
+            p=tuple(part.p for part in parts),
+            _tables=FeatureTables(baseline.offsets, tables, 8),
+        )
+
+    def totals(self, counts: IntArray) -> IntArray:
+        """Rows per feature in `counts` (T,): int64, shape (F,)."""
+        return np.asarray(np.add.reduceat(counts, self.offsets[:-1]), dtype=np.int64)
+
+    def rates(self, counts: IntArray) -> IntArray:
+        """Rows per feature that are missing, out of range, unseen: int64, shape (F, 3)."""
+        first = self.offsets[:-1]
+        outside = counts[first + _BELOW] + counts[first + _ABOVE]
+        return np.stack([counts[first + _MISSING], outside, counts[first + _UNSEEN]], axis=1)
+
+    def sums(self, counts: IntArray) -> PaneSums:
+        """Sums of all channels over a pane's merged `counts` (int64, shape (T,))."""
+        if counts.shape != (int(self.offsets[-1]),):
+            raise ValueError(f"counts have shape {counts.shape}, the baseline has {self.offsets[-1]} bins")
+        products = self._tables.dot(counts)
+        rates = self.rates(counts) * SCALE
+        s1 = np.concatenate([products[:, :4], rates], axis=1)[self.feature, self.kind]
+        s2 = np.concatenate([products[:, 4:], rates], axis=1)[self.feature, self.kind]
+        n = self.totals(counts)[self.feature]
+        return PaneSums(n, s1 / SCALE, s2 / SCALE, counts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Channels of one feature: tables (7, bins) for all, the rest for those that are kept."""
+
+    x: IntArray
+    x2: IntArray
+    p: FloatArray
+    kind: IntArray
+    mu: FloatArray
+    sd: FloatArray
+    eps: FloatArray
+
+
+def _of_feature(profile: FeatureProfile, floor: float) -> _Part:
+    counts = np.asarray(profile.counts, dtype=np.int64)
+    rows = int(counts.sum())
+    vif = max(1.0, float(profile.vif))
+    x, mu = _curves(counts)
+    share = counts / max(rows, 1)
+    # centred before squaring, so that nearly constant channels keep their digits
+    centred = x / SCALE - mu[:, None]
+    sd = np.sqrt((centred * centred * share).sum(axis=1))
+    eps = np.maximum(floor, Z_LIMIT * sd * np.sqrt(vif / max(rows, 1)))
+    kept = [k for k in range(4) if sd[k] > _DEGENERATE]
+    rate_x = np.zeros((3, len(counts)), dtype=np.int64)
+    rate_x[0, _MISSING] = rate_x[1, _BELOW] = rate_x[1, _ABOVE] = rate_x[2, _UNSEEN] = SCALE
+    outside = int(counts[_BELOW] + counts[_ABOVE])
+    seen = [
+        _rate(int(counts[_MISSING]), 0, rows, vif, floor),
+        _rate(outside, 1, rows, vif, floor),
+        _rate(int(counts[_UNSEEN]), _seen_once(profile), rows, vif, floor),
+    ]
+    rates = [0, 1, 2] if profile.kind == "number" else [0, 2]
+    table = np.concatenate([x, rate_x])
+    return _Part(
+        x=table,
+        x2=np.rint(table.astype(np.float64) ** 2 / SCALE).astype(np.int64),
+        p=share,
+        kind=np.array(kept + [4 + k for k in rates], dtype=np.int64),
+        mu=np.array([*mu[kept], *(seen[k][0] for k in rates)]),
+        sd=np.array([*sd[kept], *(seen[k][1] for k in rates)]),
+        eps=_up(np.array([*eps[kept], *(seen[k][2] for k in rates)])),
+    )
+
+
+def _curves(counts: IntArray) -> tuple[IntArray, FloatArray]:
+    """Tables (4, bins) and means (4,) of location, spread, skewness and shape."""
+    ordered = np.concatenate([counts[[_BELOW]], counts[_FIRST:], counts[[_ABOVE]]])
+    present = int(ordered.sum())
+    u = (np.cumsum(ordered) - ordered / 2.0) / max(present, 1)
+    u[0], u[-1] = 0.0, 1.0
+    curves = np.stack(
+        [u, np.abs(2.0 * u - 1.0), (1.0 + np.cos(3 * np.pi * u)) / 2, (1.0 + np.cos(4 * np.pi * u)) / 2]
+    )
+    fixed = np.rint(curves * SCALE).astype(np.int64)
+    x = np.zeros((4, len(counts)), dtype=np.int64)
+    x[:, _BELOW], x[:, _FIRST:], x[:, _ABOVE] = fixed[:, 0], fixed[:, 1:-1], fixed[:, -1]
+    # the mean of the rounded table, so that the baseline itself has no bias against it
+    mean = [sum(a * b for a, b in zip(row, ordered.tolist(), strict=True)) for row in fixed.tolist()]
+    mu = np.array([total / max(present, 1) / SCALE for total in mean])
+    x[:, _MISSING] = x[:, _UNSEEN] = np.rint(mu * SCALE).astype(np.int64)
+    return x, mu
+
+
+def _rate(count: int, hidden: int, rows: int, vif: float, floor: float) -> tuple[float, float, float]:
+    """Mean, deviation and tolerance of a rate seen `count` times (plus `hidden`) in `rows`."""
+    mu = (count + 0.5) / (rows + 1.0)
+    size = max(rows / vif, 1.0)
+    seen = min(count / vif, size)
+    more = min((count + hidden) / vif, size)
+    upper = 1.0 if more >= size else float(betaincinv(more + 1.0, size - more, 1.0 - TAIL))
+    lower = 0.0 if seen <= 0.0 else float(betaincinv(seen, size - seen + 1.0, TAIL))
+    floor *= min(1.0, np.sqrt(mu * (1.0 - mu)) / SD_UNIFORM)
+    eps = float(max(floor, upper - mu, mu - lower))
+    # the null's largest deviation: at its rate nearest to one half
+    edge = min(mu + eps, 0.5) if mu < 0.5 else max(mu - eps, 0.5)
+    return mu, float(np.sqrt(edge * (1.0 - edge))), eps
+
+
+def _seen_once(profile: FeatureProfile) -> int:
+    """How many values may have been seen only once: an upper bound on Good's N1."""
+    if profile.form == "quantiles":
+        return 0
+    counts = profile.counts[_FIRST:]
+    sizes = np.ones(len(counts), dtype=np.int64)
+    if profile.form == "categories":
+        sizes = np.array([len(group) for group in profile.categories], dtype=np.int64)
+    # of a group of g strings with c rows at most all are single, or one row is left for each
+    single = np.where(sizes == 1, counts == 1, np.minimum(sizes, counts))
+    return int(single.sum())
+
+
+def _up(values: FloatArray) -> FloatArray:
+    """Rounded up to 2**-30: a last-bit difference between math libraries does not show."""
+    return np.asarray(np.ceil(values * SCALE) / SCALE)
