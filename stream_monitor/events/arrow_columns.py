@@ -1,0 +1,121 @@
+"""Arrow arrays to columns and back: which types are read, and as what.
+
+Read: integers, floats, booleans, strings, dictionaries of strings, fixed-size lists of
+floats. All else (nested, decimal, binary, views, dates) is refused by name, since nobody
+could say which number or category it is meant to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stream_monitor.errors import EventError
+from stream_monitor.events.columns import MISSING, CategoryColumn, Column, FloatArray, NumberColumn
+from stream_monitor.events.event_json import MAX_VECTOR
+from stream_monitor.events.rows import readings
+
+_FLOATS = frozenset({pa.float16(), pa.float32(), pa.float64()})
+_NUMBERS = _FLOATS | {
+    pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64(),
+}  # fmt: skip
+_STRINGS = frozenset({pa.string(), pa.large_string()})
+_INDICES = (pa.int8(), pa.int16(), pa.int32(), pa.uint8(), pa.uint16())
+_DICTIONARIES = frozenset(
+    pa.dictionary(index, value, ordered)
+    for index in _INDICES
+    for value in _STRINGS
+    for ordered in (False, True)
+)
+CATEGORY_TYPES = _STRINGS | _DICTIONARIES | {pa.bool_()}
+_SCALARS = _NUMBERS | CATEGORY_TYPES
+
+
+def is_readable(name: str, kind: pa.DataType) -> bool:
+    """Whether a pack's column `name` may have the Arrow type `kind`."""
+    if name == "timestamp":
+        return pa.types.is_timestamp(kind) and kind.tz in (None, "UTC", "Etc/UTC", "+00:00")
+    if name in ("id", "trace"):
+        return kind in _STRINGS
+    if name == "error":
+        return bool(kind == pa.bool_())
+    if name == "latency_ms" or name.startswith("p:"):
+        return kind in _NUMBERS
+    if name.startswith("s:"):
+        return kind in _STRINGS or kind in _DICTIONARIES
+    if name.startswith("f:") and pa.types.is_fixed_size_list(kind):
+        return kind.value_type in _FLOATS and 1 <= kind.list_size <= MAX_VECTOR
+    return kind in _SCALARS
+
+
+def number_or_category(array: pa.Array) -> Column:
+    """The column that an array of a readable scalar type stands for."""
+    return NumberColumn(numbers(array)) if array.type in _NUMBERS else category(array)
+
+
+def numbers(array: pa.Array) -> FloatArray:
+    """Any number type as float64; null is NaN."""
+    values: FloatArray = array.to_numpy(zero_copy_only=False)
+    return values if values.dtype == np.float64 else values.astype(np.float64)
+
+
+def flags(array: pa.Array) -> NDArray[np.bool_]:
+    """A boolean array; null is False."""
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def category(array: pa.Array) -> CategoryColumn:
+    """Strings, dictionaries of strings, or booleans; null is missing."""
+    if array.type == pa.bool_():
+        codes = pc.fill_null(array.cast(pa.int32()), MISSING).to_numpy()
+        return CategoryColumn(codes, ("false", "true"))
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    indices = array.indices.cast(pa.int32())
+    codes = (pc.fill_null(indices, MISSING) if indices.null_count else indices).to_numpy()
+    words = array.dictionary.to_pylist()
+    if array.dictionary.null_count:
+        # A dictionary may hold null as an entry: rows that point at it are missing.
+        null = np.array([*(word is None for word in words), False])
+        codes = np.where(null[codes], np.int32(MISSING), codes)
+        words = ["" if word is None else word for word in words]
+    return CategoryColumn(codes, tuple(words))
+
+
+def vector(array: pa.Array) -> NDArray[np.float64]:
+    """A fixed-size list array as a matrix (n, d); null rows and items are NaN."""
+    size = array.type.list_size
+    values = numbers(array.values)[array.offset * size : (array.offset + len(array)) * size]
+    matrix = values.reshape(len(array), size)
+    if array.null_count:
+        matrix = np.where(np.asarray(array.is_null())[:, None], np.nan, matrix)
+    return np.ascontiguousarray(matrix)
+
+
+def texts(array: pa.Array) -> tuple[str, ...]:
+    """The strings of a string array."""
+    return tuple(array.to_pylist())
+
+
+def to_arrow(name: str, values: Column | NDArray[np.float64] | Sequence[object]) -> pa.Array:
+    """What a pack stores for a column, an array of shape (n,) or (n, d), or JSON scalars."""
+    if isinstance(values, np.ndarray):
+        if values.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(values, np.float64).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return pa.array(values, pa.float64())
+    if not isinstance(values, NumberColumn | CategoryColumn):
+        found = readings(name, values)
+        if len(found) > 1:
+            raise EventError("field_type", f"column {name!r} mixes numbers and strings; send JSON")
+        values = found[name]
+    if isinstance(values, NumberColumn):
+        if values.mistyped is not None:
+            raise EventError("field_type", f"column {name!r} mixes numbers and strings; send JSON")
+        return pa.array(values.values, pa.float64())
+    codes = pa.array(values.codes, pa.int32(), mask=values.codes < 0)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(values.categories, pa.string()))
