@@ -10,12 +10,10 @@ import bisect
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from stream_monitor.events.deadletter import REASONS
@@ -24,6 +22,11 @@ from stream_monitor.serve.alerts import AlertStore
 from stream_monitor.serve.catalogue import label
 from stream_monitor.serve.series import Snapshot, families
 from stream_monitor.serve.windows import WindowStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from prometheus_client.core import Metric as Family
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class Metrics:
         self._windows = WindowStore(max_windows=series_limit, max_features=10 * series_limit)
         self._alerts = AlertStore(max_causes=max(1, series_limit // 4), max_firing=series_limit)
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
-        self.registry.register(_Exported(self))
+        self.registry.register(_Exported(self._collect))
         ProcessCollector(registry=self.registry)
 
     def observed(self, stage: str, events: int, bytes_: int) -> None:
@@ -96,9 +99,9 @@ class Metrics:
         """Events written to the dead-letter topic, by reason."""
         with self._lock:
             for reason, count in counts.items():
-                if reason not in self._dead and len(self._dead) >= MAX_REASONS:
-                    reason = "other"
-                self._dead[reason] = self._dead.get(reason, 0) + count
+                known = reason in self._dead or len(self._dead) < MAX_REASONS
+                name = reason if known else "other"
+                self._dead[name] = self._dead.get(name, 0) + count
 
     def lag(self, stage: str, partition: int | str, value: int) -> None:
         """Messages between the committed position and the partition's end."""
@@ -213,13 +216,13 @@ class Metrics:
 
 
 class _Exported(Collector):
-    """The registry's view of a `Metrics`."""
+    """The registry's view of a `Metrics`; its own class so that `Metrics` has no public `collect`."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, families: Callable[[], Iterator[Family]]) -> None:
+        self._families = families
 
     def collect(self) -> Iterator[Family]:
-        return self._metrics._collect()
+        return self._families()
 
 
 class _Histogram:

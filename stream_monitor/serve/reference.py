@@ -6,11 +6,14 @@ Without a path the text goes to standard output.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stream_monitor.events.deadletter import REASONS
 from stream_monitor.serve.catalogue import METRICS, Group, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RULES = """\
 groups:
@@ -36,7 +39,7 @@ groups:
 _HEAD = """\
 # Metrics
 
-<!-- Written by `python -m stream_monitor.serve.reference docs/metrics.md`; change the catalogue, not this file. -->
+<!-- Written by `python -m stream_monitor.serve.reference docs/metrics.md`; change `serve/catalogue.py`, not this file. -->
 
 A worker serves these at `http://127.0.0.1:9465/metrics` (`worker.host`, `worker.port`), in the Prometheus text
 format or, where the scraper prefers it, OpenMetrics 1.0. `/healthz` answers 200 while the process lives; `/readyz`
@@ -54,7 +57,7 @@ answers 503, with the reason, until every stage has restored what it was assigne
   window says as a whole are always there; features that are drifted or firing come first, then the others by name.
   `stream_monitor_series_left_out` says what found no room.
 - Quantiles carry the label `q`: `quantile` is reserved for summaries.
-"""
+"""  # noqa: E501
 
 _GROUPS: dict[Group, str] = {
     "worker": "The worker",
@@ -83,7 +86,7 @@ The process's own metrics (`process_cpu_seconds_total`, `process_resident_memory
 Stream Monitor sends its own alerts to the alerts topic; these are for those who alert from Prometheus.
 
 ```yaml
-"""
+"""  # noqa: E501
 
 
 def _row(metric: Metric) -> str:

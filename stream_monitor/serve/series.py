@@ -9,17 +9,21 @@ until a feature's state changes.
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.core import Metric as Family
+from typing import TYPE_CHECKING
 
 from stream_monitor.serve import catalogue
-from stream_monitor.serve.alerts import Cause, Group
 from stream_monitor.serve.catalogue import label
 from stream_monitor.serve.windows import DRIFTED_FIELD, FIELDS, MAX_SCORES, Window
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Collection, Sequence
+
+    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import Metric as Family
+
+    from stream_monitor.serve.alerts import Cause, Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ import socketserver
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stream_monitor.errors import ServeError
-from stream_monitor.serve.health import Health
-from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.negotiate import accepts_gzip, encoder
+
+if TYPE_CHECKING:
+    from stream_monitor.serve.health import Health
+    from stream_monitor.serve.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +142,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         finally:
             self._slots.release()
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
         log.debug("connection from %s ended early: %r", client_address, sys.exc_info()[1])
 
 
@@ -165,12 +167,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, b"not found; there are /metrics, /healthz and /readyz\n")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
-    def _refuse(self) -> None:
+    def do_POST(self) -> None:
         self._answer(405, b"only GET and HEAD\n", allow="GET, HEAD")
 
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
 
     def _metrics(self) -> None:
         encode, kind = encoder(self.headers.get("Accept"))
@@ -205,5 +212,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         log.debug("%s %s", self.address_string(), format % args)

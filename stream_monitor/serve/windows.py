@@ -15,10 +15,12 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stream_monitor.serve import catalogue
-from stream_monitor.serve.catalogue import Metric
+
+if TYPE_CHECKING:
+    from stream_monitor.serve.catalogue import Metric
 
 RETIRE_SECONDS = 86_400.0
 RETIRE_LENGTHS = 3
@@ -227,8 +229,8 @@ def _feature(facts: Mapping[str, Any], rows: int) -> array[float]:
     values.append(drift.get("x2_threshold"))
     values.append(drift.get("drifted"))
     outside = (facts.get("below") or 0) + (facts.get("above") or 0)
-    for count in (facts.get("missing"), facts.get("unseen"), outside):
-        values.append(None if count is None or rows <= 0 else count / rows)
+    counts = (facts.get("missing"), facts.get("unseen"), outside)
+    values.extend(None if count is None or rows <= 0 else count / rows for count in counts)
     values.append(facts.get("mean"))
     values.extend(quantiles.get(q) for q in QUANTILES)
     return array("d", [math.nan if value is None else float(value) for value in values])

@@ -1,0 +1,215 @@
+"""Counters and gauges of the worker, as a scraper reads them back."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from stream_monitor.events.deadletter import REASONS
+from stream_monitor.serve.catalogue import METRICS
+from stream_monitor.serve.metrics import MAX_REASONS, Metrics
+from tests.serve.exposition import scrape, text
+from tests.serve.views import aggregate, alert, feature
+
+
+def test_starts_at_zero() -> None:
+    read = scrape(Metrics().registry)
+    for stage in ("observe", "judge"):
+        assert read.one("stream_monitor_inputs_total", stage=stage) == 0
+        assert read.one("stream_monitor_commit_duration_seconds_count", stage=stage) == 0
+    reasons = {dict(labels)["reason"] for labels in read.named("stream_monitor_dead_letters_total")}
+    assert reasons == REASONS
+    assert set(read.named("stream_monitor_dead_letters_total").values()) == {0.0}
+
+
+def test_counts_what_was_committed() -> None:
+    metrics = Metrics()
+    metrics.observed("observe", 200, 40_000)
+    metrics.observed("observe", 1, 160)
+    metrics.observed("judge", 3, 99)
+    metrics.committed("observe", 0.003, 12)
+    metrics.committed("observe", 0.3, 5)
+    metrics.committed("observe", 60.0, 0)
+    metrics.aborted("judge", "rebalance")
+    metrics.aborted("judge", "rebalance")
+    metrics.dead_letters({"json": 4})
+    metrics.dead_letters({"json": 1, "future": 2})
+    read = scrape(metrics.registry)
+    assert read.one("stream_monitor_inputs_total", stage="observe") == 201
+    assert read.one("stream_monitor_input_bytes_total", stage="observe") == 40_160
+    assert read.one("stream_monitor_inputs_total", stage="judge") == 3
+    assert read.one("stream_monitor_outputs_total", stage="observe") == 17
+    assert read.one("stream_monitor_aborts_total", stage="judge", reason="rebalance") == 2
+    assert read.one("stream_monitor_dead_letters_total", reason="json") == 5
+    assert read.one("stream_monitor_dead_letters_total", reason="future") == 2
+    buckets = {
+        dict(labels)["le"]: value
+        for labels, value in read.named("stream_monitor_commit_duration_seconds_bucket").items()
+        if dict(labels)["stage"] == "observe"
+    }
+    assert (buckets["0.002"], buckets["0.005"], buckets["0.25"], buckets["0.5"]) == (0, 1, 1, 2)
+    assert (buckets["10.0"], buckets["+Inf"]) == (2, 3)
+    assert read.one("stream_monitor_commit_duration_seconds_sum", stage="observe") == pytest.approx(60.303)
+
+
+def test_watermark_delay_is_taken_at_the_scrape() -> None:
+    now = [1_000.0]
+    metrics = Metrics(clock=lambda: now[0])
+    metrics.watermark("observe", 3, 990_500_000)
+    metrics.lag("observe", 3, 17)
+    assert scrape(metrics.registry).one(
+        "stream_monitor_watermark_delay_seconds", stage="observe", partition="3"
+    ) == pytest.approx(9.5)
+    now[0] = 1_060.0
+    read = scrape(metrics.registry)
+    at = {"stage": "observe", "partition": "3"}
+    assert read.one("stream_monitor_watermark_delay_seconds", **at) == pytest.approx(69.5)
+    assert read.one("stream_monitor_watermark_timestamp_seconds", **at) == pytest.approx(990.5)
+    assert read.one("stream_monitor_lag_messages", **at) == 17
+
+
+@pytest.mark.parametrize("none_yet", [-(2**63), 2**63 - 1, -(2**62)])
+def test_a_watermark_that_stands_for_none_ends_the_series(none_yet: int) -> None:
+    metrics = Metrics()
+    metrics.watermark("judge", 0, 5)
+    metrics.watermark("judge", 0, none_yet)
+    assert scrape(metrics.registry).named("stream_monitor_watermark_timestamp_seconds") == {}
+
+
+def test_revoked_partition_ends_its_series_and_no_others() -> None:
+    metrics = Metrics(clock=lambda: 2e9)
+    for partition in (0, 1):
+        metrics.lag("judge", partition, 5)
+        metrics.watermark("judge", partition, 10_000_000)
+    for model, version in (("a", "1"), ("a", "2"), ("b", "1")):
+        metrics.aggregate(aggregate(model=model, version=version))
+        metrics.alert(alert(fingerprint=model + version, model=model, version=version))
+    metrics.drop_partition("judge", 1, [("a", "1"), ("never seen", "1")])
+    read = scrape(metrics.registry)
+    for name in ("lag_messages", "watermark_timestamp_seconds", "watermark_delay_seconds"):
+        partitions = {dict(labels)["partition"] for labels in read.named("stream_monitor_" + name)}
+        assert partitions == {"0"}
+    models = {
+        (dict(labels)["model"], dict(labels)["version"])
+        for _, labels in read
+        if "model" in dict(labels)
+    }  # fmt: skip
+    assert models == {("a", "2"), ("b", "1")}
+    metrics.drop_partition("judge", 0, {("a", "*"), ("b", "1")})
+    assert not [labels for _, labels in scrape(metrics.registry) if "model" in dict(labels)]
+
+
+def test_reasons_are_bounded() -> None:
+    metrics = Metrics()
+    for number in range(3 * MAX_REASONS):
+        metrics.aborted("observe", f"reason {number}")
+        metrics.dead_letters({f"reason {number}": 1})
+    read = scrape(metrics.registry)
+    for name in ("stream_monitor_aborts_total", "stream_monitor_dead_letters_total"):
+        assert len(read.named(name)) <= MAX_REASONS + 1
+        assert sum(read.named(name).values()) == 3 * MAX_REASONS
+    assert read.one("stream_monitor_aborts_total", stage="observe", reason="other") == 2 * MAX_REASONS
+
+
+@pytest.mark.parametrize("change", ["part", "end", "features", "rows"])
+def test_unreadable_view_is_counted_and_changes_nothing(change: str) -> None:
+    metrics = Metrics()
+    metrics.aggregate(aggregate())
+    broken = aggregate(end="2026-03-01T13:00:00Z")
+    broken[change] = {"part": 1, "end": "yesterday", "features": {"age": 3}, "rows": None}[change]
+    metrics.aggregate(broken)
+    metrics.alert({"labels": {}})
+    metrics.alert(alert() | {"status": "odd"})
+    read = scrape(metrics.registry)
+    assert read.one("stream_monitor_unreadable_views_total", view="aggregate") == 1
+    assert read.one("stream_monitor_unreadable_views_total", view="alert") == 2
+    assert read.named("stream_monitor_detections_total") == {}
+    assert read.one("stream_monitor_window_events", model="m", version="1", window="1m") == 1000
+
+
+def test_every_metric_of_the_catalogue_is_exported_and_no_other() -> None:
+    metrics = Metrics(clock=lambda: 2e9)
+    metrics.committed("observe", 0.1, 1)
+    metrics.aborted("observe", "timeout")
+    metrics.lag("observe", 0, 1)
+    metrics.watermark("observe", 0, 1)
+    metrics.aggregate(aggregate({"age": feature(drifted=True), "job": feature(kind="category")}))
+    metrics.alert(alert())
+    read = scrape(metrics.registry)
+    names = {name for name, _ in read if name.startswith("stream_monitor")}
+    for metric in METRICS:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        series = read.named(metric.name + suffix)
+        assert series, f"{metric.name} is in the catalogue and not exported"
+        for labels in series:
+            assert {name for name, _ in labels} - {"le"} == set(metric.labels) | (
+                {"version"} if metric.kind == "info" else set()
+            )
+        names -= {metric.name, metric.name + "_bucket", metric.name + "_sum", metric.name + "_count"}
+    assert names == set()
+
+
+def test_registries_are_separate() -> None:
+    one, other = Metrics(), Metrics(CollectorRegistry())
+    one.observed("observe", 5, 5)
+    assert scrape(other.registry).one("stream_monitor_inputs_total", stage="observe") == 0
+    assert one.registry is not other.registry
+
+
+def test_process_metrics_come_along() -> None:
+    assert scrape(Metrics().registry).one("process_resident_memory_bytes") > 1e6
+
+
+def test_threads_lose_nothing_and_scrapes_stay_readable() -> None:
+    metrics = Metrics()
+    rounds = 300
+    start = threading.Barrier(4)
+
+    def stage(name: str) -> None:
+        start.wait()
+        for turn in range(rounds):
+            metrics.observed(name, 2, 10)
+            metrics.committed(name, 0.01, 1)
+            metrics.lag(name, turn % 7, turn)
+            metrics.aggregate(aggregate(model=name, revision=turn, version=str(turn % 5)))
+            metrics.alert(alert(fingerprint=f"{name}{turn % 9}", model=name, feature=f"f{turn % 9}"))
+            if turn % 50 == 49:
+                metrics.drop_partition(name, 0, [(name, "0")])
+
+    def scraper() -> None:
+        start.wait()
+        seen = 0.0
+        for _ in range(15):
+            inputs = scrape_unsteady(metrics.registry)
+            assert inputs >= seen
+            seen = inputs
+
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(stage, "observe"), pool.submit(stage, "judge")]
+        runs += [pool.submit(scraper), pool.submit(scraper)]
+    for run in runs:
+        run.result()
+    read = scrape(metrics.registry)
+    for name in ("observe", "judge"):
+        assert read.one("stream_monitor_inputs_total", stage=name) == 2 * rounds
+        assert read.one("stream_monitor_commit_duration_seconds_count", stage=name) == rounds
+        counted = [
+            v for k, v in read.named("stream_monitor_detections_total").items() if ("model", name) in k
+        ]
+        assert sum(counted) == rounds
+        firing = [v for k, v in read.named("stream_monitor_alerts_firing").items() if ("model", name) in k]
+        assert sum(firing) == 9
+    assert read.one("stream_monitor_unreadable_views_total", view="aggregate") == 0
+
+
+def scrape_unsteady(registry: CollectorRegistry) -> float:
+    """A scrape while others write: whole, readable, each histogram consistent in itself."""
+    read = text(generate_latest(registry).decode())
+    for stage in ("observe", "judge"):
+        buckets = read.named("stream_monitor_commit_duration_seconds_bucket")
+        last = buckets[(("le", "+Inf"), ("stage", stage))]
+        assert last == read.one("stream_monitor_commit_duration_seconds_count", stage=stage)
+    return sum(read.named("stream_monitor_inputs_total").values())
