@@ -66,7 +66,7 @@ def variance_inflation(bins: BinArray, counts: IntArray, numbers: IntArray, pane
 
 
 def _midpoints(counts: IntArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """u of each bin, and which bins hold values that have a place in the order."""
+    """For each bin, u, and which bins hold values that have a place in the order."""
     ordered = np.concatenate(([BELOW_BIN], np.arange(FIRST_VALUE_BIN, len(counts)), [ABOVE_BIN]))
     rows = counts[ordered]
     u = np.zeros(len(counts))

@@ -50,7 +50,8 @@ class KafkaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     def __repr__(self) -> str:
         """Without the properties' values: some are passwords."""
-        return f"KafkaConfig(brokers={self.brokers!r}, properties={sorted(self.properties)}, group={self.group!r})"
+        names = sorted(self.properties)
+        return f"KafkaConfig(brokers={self.brokers!r}, properties={names}, group={self.group!r})"
 
     def topic(self, logical: str) -> str:
         """The broker's name for one of `stream_monitor.records.TOPICS`."""
