@@ -1,0 +1,5 @@
+"""`python -m stream_monitor.cli` does what `stream-monitor` does."""
+
+from stream_monitor.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Fixtures that every test can ask for: one Kafka for the session, topics of one's own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream_monitor.broker import cluster
+from stream_monitor.records import TOPICS
+
+TopicMaker = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Bootstrap address of a real Kafka: `KAFKA_BROKERS`, else one embedded node for the session."""
+    folder: Path = tmp_path_factory.mktemp("kafka")
+    started = time.monotonic()
+    with cluster(folder) as bootstrap:
+        print(f"\nKafka at {bootstrap}, ready after {time.monotonic() - started:.1f} s")
+        yield bootstrap
+
+
+@pytest.fixture(scope="session")
+def admin(broker: str) -> AdminClient:
+    """An admin client of the session's Kafka."""
+    return AdminClient({"bootstrap.servers": broker})
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """A prefix that no other test uses: for `kafka.topic_prefix` and group names."""
+    return f"t{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture
+def kafka_topics(admin: AdminClient, kafka_prefix: str) -> Iterator[TopicMaker]:
+    """Makes topics under the test's prefix and deletes them behind it.
+
+    `kafka_topics()` makes all logical topics, `kafka_topics("predictions", partitions=2)` some;
+    `config` holds topic settings. Returns {logical name: name on the broker}.
+    """
+    made: list[str] = []
+
+    def make(*names: str, partitions: int = 4, config: dict[str, str] | None = None) -> dict[str, str]:
+        topics = {name: kafka_prefix + name for name in names or TOPICS}
+        wanted = [NewTopic(topic, partitions, 1, config=config or {}) for topic in topics.values()]
+        for future in admin.create_topics(wanted).values():
+            future.result(30)
+        made.extend(topics.values())
+        return topics
+
+    yield make
+    if made:
+        for future in admin.delete_topics(made).values():
+            future.result(30)
