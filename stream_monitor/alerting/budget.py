@@ -33,7 +33,8 @@ class Budget:
             raise ValueError(f"false_alarms must be positive and finite, not {self.false_alarms}")
         if self.pane_us <= 0 or self.period_us < self.pane_us:
             raise ValueError(
-                f"a period ({self.period_us} us) must be at least one pane, a pane ({self.pane_us} us) positive"
+                f"a period must be at least one pane and a pane positive, not {self.period_us} us "
+                f"and {self.pane_us} us"
             )
 
     @property

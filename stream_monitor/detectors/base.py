@@ -8,16 +8,19 @@ itself; who owns the incident decides when a channel starts anew.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.detectors.channels import Channels, PaneSums
 from stream_monitor.errors import StateError
-from stream_monitor.events.columns import FloatArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream_monitor.detectors.channels import Channels, PaneSums
+    from stream_monitor.events.columns import FloatArray
 
 BoolArray = NDArray[np.bool_]
 StateArrays = dict[str, NDArray[Any]]

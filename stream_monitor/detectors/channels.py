@@ -31,10 +31,10 @@ import numpy as np
 from scipy.special import betaincinv
 
 from stream_monitor.detectors.tables import FeatureTables
-from stream_monitor.events.columns import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from stream_monitor.baselines.profile import Baseline, FeatureProfile
+    from stream_monitor.events.columns import FloatArray, IntArray
 
 SCALE = 2**30
 """Tables are whole numbers in units of 1/SCALE; a pane may hold up to 2**33 rows."""

@@ -22,17 +22,21 @@ Do not use it where a mean moves inside eps of the baseline: that is what it cal
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_monitor.detectors import pinned
 from stream_monitor.detectors.base import BoolArray, Detector, Readings, StateArrays, checked
 from stream_monitor.detectors.channels import SCALE, Channels, PaneSums
 from stream_monitor.detectors.tables import FeatureTables
-from stream_monitor.events.columns import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from stream_monitor.events.columns import FloatArray, IntArray
 
 BETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 LOG_SCALE = 2.0**32

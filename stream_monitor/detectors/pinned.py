@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import factorial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_monitor.events.columns import FloatArray
+if TYPE_CHECKING:
+    from stream_monitor.events.columns import FloatArray
 
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts (fdlibm's): the first has trailing zeros, so that k * _LN2_HIGH is exact.

@@ -7,11 +7,14 @@ All arithmetic is in int64 and so exact: no summation order can change a bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_monitor.events.columns import IntArray
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stream_monitor.events.columns import IntArray
 
 _WIDTHS = (8, 16, 24, 40, 72)
 
