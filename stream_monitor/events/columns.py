@@ -84,3 +84,8 @@ class EventBatch:
 
     def __len__(self) -> int:
         return len(self.time)
+
+
+def is_prediction(feature: str) -> bool:
+    """Whether a feature is what the model answered (reserved names, see `EventBatch`)."""
+    return feature == "prediction" or feature.startswith("prediction.")

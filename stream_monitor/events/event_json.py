@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from stream_monitor.events.rows import is_uniform, kinds_of
+from stream_monitor.events.rows import Table
 
 MAX_ID = 256
 MAX_NAME = 200
@@ -47,40 +47,100 @@ def name_fault(name: str, *, feature: bool = False) -> str | None:
     return None
 
 
-def all_plain(events: Sequence[Event], *, max_features: int = MAX_FEATURES) -> bool:
-    """Whether all of `events` are surely free of faults (timestamps' values aside)."""
-    ids = [event.get("id") for event in events]
-    if set(map(type, ids)) != {str} or "" in ids or max(map(len, ids)) > MAX_ID:  # type: ignore[arg-type]
+class Fields:
+    """Events taken apart: one list per field, None where it is absent."""
+
+    __slots__ = (
+        "answers",
+        "errors",
+        "features",
+        "ids",
+        "latencies",
+        "models",
+        "segments",
+        "stamps",
+        "versions",
+    )
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.ids: list[Any] = [event.get("id") for event in events]
+        self.models: list[Any] = [event.get("model") for event in events]
+        self.versions: list[Any] = [event.get("model_version") for event in events]
+        self.stamps: list[Any] = [event.get("timestamp") for event in events]
+        self.features: list[Any] = [event.get("features") for event in events]
+        self.answers: list[Any] = [event.get("prediction") for event in events]
+        self.latencies: list[Any] = [event.get("latency_ms") for event in events]
+        self.errors: list[Any] = [event.get("error") for event in events]
+        self.segments: list[Any] = [event.get("segments") for event in events]
+
+    def take(self, rows: Sequence[int]) -> Fields:
+        """The fields of `rows` only."""
+        taken = object.__new__(Fields)
+        for field in self.__slots__:
+            values = getattr(self, field)
+            setattr(taken, field, [values[row] for row in rows])
+        return taken
+
+
+def all_plain(fields: Fields, *, max_features: int = MAX_FEATURES) -> Table | None:
+    """The features' table if all events are surely free of faults (timestamps' values aside)."""
+    ids, versions = fields.ids, fields.versions
+    if _types(ids) != {str} or "" in ids or max(map(len, ids)) > MAX_ID:
+        return None
+    if _types(fields.models) != {str} or _types(fields.features) != {dict}:
+        return None
+    if not _types(versions) <= {str, int, type(None)} or not _types(fields.stamps) <= {str, int, float}:
+        return None
+    if any(map(name_fault, {*fields.models, *map(version_text, set(versions))})):
+        return None
+    table = Table(fields.features)
+    if not table.kinds <= _PLAIN_VALUES and not _plain_vectors(table):
+        return None
+    if table.widest() > max_features:
+        return None
+    if any(name_fault(name, feature=True) for name in table.all_names()):
+        return None
+    if not _types(fields.answers) <= _PLAIN_ANSWERS and not _plain_classes(fields.answers, max_features):
+        return None
+    if not _types(fields.latencies) <= _LATENCIES or not _types(fields.errors) <= _ERRORS:
+        return None
+    if not min([value for value in fields.latencies if value is not None], default=0.0) >= 0.0:
+        return None
+    if not _types(fields.segments) <= _ABSENT and not _plain_segments(fields.segments):
+        return None
+    return table
+
+
+def _types(values: Iterable[object]) -> set[type]:
+    return set(map(type, values))
+
+
+def _plain_vectors(table: Table) -> bool:
+    if not table.kinds <= _PLAIN_VALUES | {list}:
         return False
-    models = [event.get("model") for event in events]
-    versions = [event.get("model_version") for event in events]
-    stamps = [event.get("timestamp") for event in events]
-    features = [event.get("features") for event in events]
-    if set(map(type, models)) != {str} or set(map(type, features)) != {dict}:
+    vectors = [cell for cell in table.cells if type(cell) is list]
+    sizes = set(map(len, vectors))
+    return (
+        min(sizes) >= 1 and max(sizes) <= MAX_VECTOR and _types(chain.from_iterable(vectors)) <= {int, float}
+    )
+
+
+def _plain_classes(answers: list[Any], max_features: int) -> bool:
+    if not _types(answers) <= {dict, type(None)}:
         return False
-    if not set(map(type, versions)) <= {str, int, type(None)}:
+    table = Table([answer for answer in answers if answer is not None])
+    if not table.kinds <= {int, float} or {} in answers or table.widest() > max_features:
         return False
-    if not set(map(type, stamps)) <= {str, int, float}:
+    return not any(map(name_fault, table.all_names()))
+
+
+def _plain_segments(segments: list[Any]) -> bool:
+    if not _types(segments) <= {dict, type(None)}:
         return False
-    if any(map(name_fault, set(models))) or any(map(name_fault, map(version_text, set(versions)))):  # type: ignore[arg-type]
+    table = Table([parts for parts in segments if parts is not None])
+    if not table.kinds <= {str, type(None)} or table.widest() > MAX_SEGMENTS:
         return False
-    if not kinds_of(features) <= _PLAIN_VALUES:  # type: ignore[arg-type]
-        return False
-    layouts = [tuple(features[0])] if is_uniform(features) else set(map(tuple, features))  # type: ignore[arg-type]
-    if max(map(len, layouts)) > max_features:
-        return False
-    if any(name_fault(name, feature=True) for name in set(chain.from_iterable(layouts))):
-        return False
-    if not {type(event.get("prediction")) for event in events} <= _PLAIN_ANSWERS:
-        return False
-    latencies = [event.get("latency_ms") for event in events]
-    if not set(map(type, latencies)) <= _LATENCIES:
-        return False
-    if not min([value for value in latencies if value is not None], default=0.0) >= 0.0:
-        return False
-    if not {type(event.get("segments")) for event in events} <= _ABSENT:
-        return False
-    return {type(event.get("error")) for event in events} <= _ERRORS
+    return not any(map(name_fault, table.all_names()))
 
 
 def fault(event: Event, *, max_features: int = MAX_FEATURES) -> Fault | None:

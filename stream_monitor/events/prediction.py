@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from stream_monitor.errors import EventError
+from stream_monitor.events.arrow_frames import CONTINUATION
 from stream_monitor.events.columns import (
     CategoryColumn,
     Column,
@@ -24,9 +24,9 @@ from stream_monitor.events.columns import (
     IntArray,
 )
 from stream_monitor.events.deadletter import DeadLetter
-from stream_monitor.events.event_json import MAX_FEATURES, Event, all_plain, fault, version_text
+from stream_monitor.events.event_json import MAX_FEATURES, Event, Fields, all_plain, fault, version_text
 from stream_monitor.events.pack import PackRows, is_pack, pack_ids, read_pack
-from stream_monitor.events.rows import columns_of, is_sparse, readings
+from stream_monitor.events.rows import Table, category_column, columns_of, readings
 from stream_monitor.events.tick import Tick, decode_tick, is_tick
 from stream_monitor.events.times import parse_times, rfc3339
 from stream_monitor.records import Record
@@ -65,48 +65,34 @@ def decode_events(
     """
     found = Decoded()
     singles: list[Record] = []
-    packs: list[tuple[Record, PackRows]] = []
-    order: list[tuple[int, Any]] = []  # (rows it takes, what it is), to number the rows
+    places: list[int] = []
+    position = 0
     for record in records:
         value = record.value
-        if record.headers and is_tick(record):
-            try:
-                tick = decode_tick(record)
-            except EventError as error:
-                found.dead.append(DeadLetter(record, error.reason, error.detail))
-            else:
-                order.append((1, tick))
-        elif not value:
-            found.dead.append(DeadLetter(record, "empty", "the message has no value"))
-        elif len(value) > MAX_BYTES:
-            found.dead.append(
-                DeadLetter(record, "too_large", f"{len(value)} bytes; at most {MAX_BYTES} are read")
-            )
-        elif is_pack(value):
-            try:
-                pack = read_pack(value, max_features=max_features)
-            except EventError as error:
-                found.dead.append(DeadLetter(record, error.reason, error.detail))
-            else:
-                packs.append((record, pack))
-                order.append((pack.rows, None))
-        else:
+        if value and value[:4] != CONTINUATION and not record.headers and len(value) <= MAX_BYTES:
             singles.append(record)
-            order.append((1, record))
-    if len(order) == len(singles):
-        positions: Sequence[int] = range(len(singles))
-        pack_positions: list[int] = []
-    else:
-        starts = [0, *accumulate(rows for rows, _ in order)]
-        placed = list(zip(starts, order, strict=False))
-        positions = [start for start, (_, what) in placed if type(what) is Record]
-        pack_positions = [start for start, (_, what) in placed if what is None]
-        found.ticks = [
-            Tick(what.watermark, what.offset, start) for start, (_, what) in placed if type(what) is Tick
-        ]
-    _decode_singles(found, singles, positions, keep_ids, max_features, max_ahead)
-    for (record, pack), start in zip(packs, pack_positions, strict=True):
-        _take_pack(found, record, pack, start, keep_ids, max_ahead)
+            places.append(position)
+            position += 1
+            continue
+        try:
+            if is_tick(record):
+                found.ticks.append(decode_tick(record, position))
+                position += 1
+            elif not value:
+                raise EventError("empty", "the message has no value")
+            elif len(value) > MAX_BYTES:
+                raise EventError("too_large", f"{len(value)} bytes; at most {MAX_BYTES} are read")
+            elif is_pack(value):
+                pack = read_pack(value, max_features=max_features)
+                _take_pack(found, record, pack, position, keep_ids, max_ahead)
+                position += pack.rows
+            else:
+                singles.append(record)
+                places.append(position)
+                position += 1
+        except EventError as error:
+            found.dead.append(DeadLetter(record, error.reason, error.detail))
+    _decode_singles(found, singles, places, keep_ids, max_features, max_ahead)
     found.dead.sort(key=lambda letter: (letter.record.offset, letter.rows))
     found.rows = sum(map(len, found.batches))
     return found
@@ -122,7 +108,7 @@ def _decode_singles(
 ) -> None:
     events: list[Event] = []
     try:
-        events = list(map(orjson.loads, [record.value for record in records]))  # type: ignore[arg-type]
+        events = [orjson.loads(record.value) for record in records]  # type: ignore[arg-type]
     except orjson.JSONDecodeError:
         events = [_loads(found, record) for record in records]
     if set(map(type, events)) - {dict}:
@@ -136,17 +122,19 @@ def _decode_singles(
         positions = [positions[row] for row in keep]
     if not events:
         return
-    if not all_plain(events, max_features=max_features):
+    fields = Fields(events)
+    table = all_plain(fields, max_features=max_features)
+    if table is None:
         faults = [fault(event, max_features=max_features) for event in events]
         for record, wrong in zip(records, faults, strict=True):
             if wrong is not None:
                 found.dead.append(DeadLetter(record, *wrong))
         keep = [row for row, wrong in enumerate(faults) if wrong is None]
-        records, events = [records[row] for row in keep], [events[row] for row in keep]
-        positions = [positions[row] for row in keep]
-        if not events:
+        if not keep:
             return
-    times, wrong_times = parse_times([event["timestamp"] for event in events])
+        records, positions = [records[row] for row in keep], [positions[row] for row in keep]
+        fields = fields.take(keep)
+    times, wrong_times = parse_times(fields.stamps)
     append_ms = np.fromiter((record.timestamp_ms for record in records), np.int64, len(records))
     ahead = _ahead(times, append_ms, max_ahead)
     ahead[list(wrong_times)] = False
@@ -158,12 +146,19 @@ def _decode_singles(
         found.dead.append(DeadLetter(records[row], "future", _future(times[row], append_ms[row])))
     offsets = np.fromiter((record.offset for record in records), np.int64, len(records))
     places = np.array(positions, dtype=np.int64)
-    for (model, version), rows in _groups(events, None if good.all() else good).items():
-        chosen = [events[row] for row in rows]
-        at: Any = slice(None) if len(rows) == len(events) else np.array(rows)
-        found.batches += _batches(
-            model, version, chosen, times[at], append_ms[at], offsets[at], places[at], keep_ids
-        )
+    pairs = set(zip(fields.models, fields.versions, strict=True))
+    if len(pairs) == 1 and good.all():
+        model, version = pairs.pop()
+        who = _Rows(model, version_text(version), times, append_ms, offsets, places)
+        found.batches += _batches(who, fields, table, keep_ids)
+        return
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row in np.flatnonzero(good).tolist():
+        pair = fields.models[row], version_text(fields.versions[row])
+        groups.setdefault(pair, []).append(row)
+    for (model, version), rows in groups.items():
+        who = _Rows(model, version, times[rows], append_ms[rows], offsets[rows], places[rows])
+        found.batches += _batches(who, fields.take(rows), None, keep_ids)
 
 
 _BROKEN: Any = object()
@@ -178,62 +173,55 @@ def _loads(found: Decoded, record: Record) -> Any:
         return _BROKEN
 
 
-def _groups(events: list[Event], good: Any) -> dict[tuple[str, str], list[int]]:
-    pairs = [(event["model"], version_text(event.get("model_version"))) for event in events]
-    if good is None and len(set(pairs)) == 1:
-        return {pairs[0]: list(range(len(events)))}
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row, pair in enumerate(pairs):
-        if good is None or good[row]:
-            groups.setdefault(pair, []).append(row)
-    return groups
+class _Rows(NamedTuple):
+    """What a batch says of its rows, apart from their columns."""
+
+    model: str
+    version: str
+    times: IntArray
+    append_ms: IntArray
+    offsets: IntArray
+    positions: IntArray
 
 
-def _batches(
-    model: str,
-    version: str,
-    events: list[Event],
-    times: IntArray,
-    append_ms: IntArray,
-    offsets: IntArray,
-    positions: IntArray,
-    keep_ids: bool,
-) -> list[EventBatch]:
-    features = [event["features"] for event in events]
-    answers = [event.get("prediction") for event in events]
-    segments = [event.get("segments") or {} for event in events]
-    classes = [answer for answer in answers if type(answer) is dict]
-    if is_sparse(features) or is_sparse(classes) or is_sparse(segments):
-        layouts: dict[tuple[tuple[str, ...], ...], list[int]] = {}
-        for row, (names, answer, parts) in enumerate(zip(features, answers, segments, strict=True)):
-            known = tuple(answer) if type(answer) is dict else ()
-            layouts.setdefault((tuple(names), known, tuple(parts)), []).append(row)
-        if len(layouts) > 1:
-            return [
-                batch
-                for rows in layouts.values()
-                for batch in _batches(
-                    model, version, [events[row] for row in rows], times[rows], append_ms[rows],
-                    offsets[rows], positions[rows], keep_ids,
-                )
-            ]  # fmt: skip
-    columns = columns_of(features)
+def _batches(who: _Rows, fields: Fields, table: Table | None, keep_ids: bool) -> list[EventBatch]:
+    table = Table(fields.features) if table is None else table
+    answers = fields.answers
+    classes = Table([answer for answer in answers if type(answer) is dict])
+    segments = Table([parts or {} for parts in fields.segments] if any(fields.segments) else [])
+    if table.is_sparse() or classes.is_sparse() or segments.is_sparse():
+        return _by_layout(who, fields, keep_ids)
+    columns = columns_of(table)
     columns.update(prediction_columns(answers))
-    latencies = [event.get("latency_ms") for event in events]
-    errors = [event.get("error") for event in events]
+    failed = any(fields.errors)
     return [
         EventBatch(
-            model,
-            version,
-            times,
-            append_ms,
-            offsets,
-            positions,
+            *who,
             columns,
-            latency_ms=_optional_floats(latencies),
-            error=np.fromiter(map(bool, errors), np.bool_, len(errors)) if any(errors) else None,
-            ids=tuple(event["id"] for event in events) if keep_ids else None,
-            segments=_segment_columns(segments) if any(segments) else {},
+            latency_ms=_optional_floats(fields.latencies),
+            error=np.fromiter(map(bool, fields.errors), np.bool_, len(answers)) if failed else None,
+            ids=tuple(fields.ids) if keep_ids else None,
+            segments=_segment_columns(segments),
+        )
+    ]
+
+
+def _by_layout(who: _Rows, fields: Fields, keep_ids: bool) -> list[EventBatch]:
+    """One batch for each set of names, where one table for all would be mostly empty."""
+    layouts: dict[tuple[tuple[str, ...], ...], list[int]] = {}
+    for row, (names, answer, parts) in enumerate(
+        zip(fields.features, fields.answers, fields.segments, strict=True)
+    ):
+        classes = tuple(answer) if type(answer) is dict else ()
+        layouts.setdefault((tuple(names), classes, tuple(parts or ())), []).append(row)
+    return [
+        batch
+        for rows in layouts.values()
+        for batch in _batches(
+            _Rows(who.model, who.version, *(array[rows] for array in who[2:])),
+            fields.take(rows),
+            None,
+            keep_ids,
         )
     ]
 
@@ -296,9 +284,13 @@ def _take_pack(
     )
 
 
-def _segment_columns(segments: list[dict[str, Any]]) -> dict[str, CategoryColumn]:
-    columns = columns_of(segments)
-    return {name: column for name, column in columns.items() if isinstance(column, CategoryColumn)}
+def _segment_columns(table: Table) -> dict[str, CategoryColumn]:
+    if not table.cells:
+        return {}
+    columns: dict[str, CategoryColumn] = {}
+    for name in table.all_names():
+        columns[name] = category_column([row.get(name) for row in table.rows])
+    return columns
 
 
 def _optional_floats(values: list[Any]) -> Any:

@@ -44,55 +44,60 @@ def category_name(name: str) -> str:
     return f"{name}\x00category"
 
 
-def kinds_of(rows: Sequence[dict[str, Any]]) -> set[type]:
-    """The types of all values in `rows`."""
-    return set(map(type, chain.from_iterable(map(dict.values, rows))))
+class Table:
+    """Rows seen once: their names where all have the same, their cells, and the cells' types."""
+
+    __slots__ = ("cells", "kinds", "names", "rows")
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.cells = list(chain.from_iterable(map(dict.values, rows)))
+        self.kinds = set(map(type, self.cells))
+        # A dict has no name twice, so equal concatenations mean equal names in each row.
+        first = list(rows[0]) if rows else []
+        same = len(self.cells) == len(first) * len(rows)
+        same = same and list(chain.from_iterable(rows)) == first * len(rows)
+        self.names: tuple[str, ...] | None = tuple(first) if same else None
+
+    def all_names(self) -> set[str]:
+        """Every name that some row has."""
+        return set(chain.from_iterable(self.rows) if self.names is None else self.names)
+
+    def widest(self) -> int:
+        """The largest number of names in one row; 0 without rows."""
+        return max(map(len, self.rows), default=0) if self.names is None else len(self.names)
+
+    def is_sparse(self) -> bool:
+        """Whether a table over all names would be much larger than what the rows hold.
+
+        Then one table per layout is right: memory stays in proportion to the input whatever
+        names it invents.
+        """
+        if self.names is not None:
+            return False
+        return len(self.all_names()) * len(self.rows) > max(_DENSE_CELLS, _SPARSE * len(self.cells))
 
 
-def is_uniform(rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether all rows have the same names in the same order."""
-    return all(map(tuple(rows[0]).__eq__, map(tuple, rows)))
-
-
-def is_sparse(rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether a table over all names of `rows` would be much larger than what they hold.
-
-    Then one table per layout is right: memory stays in proportion to the input whatever
-    names it invents.
-    """
-    if not rows or is_uniform(rows):
-        return False
-    cells = sum(map(len, rows))
-    names = len(set(chain.from_iterable(rows)))
-    return names * len(rows) > max(_DENSE_CELLS, _SPARSE * cells)
-
-
-def columns_of(rows: Sequence[dict[str, Any]], kinds: set[type] | None = None) -> dict[str, Column]:
+def columns_of(rows: Sequence[dict[str, Any]] | Table) -> dict[str, Column]:
     """Typed columns, each of length len(rows), of rows of JSON scalars and lists of numbers.
 
-    `kinds` is `kinds_of(rows)` where the caller has it already. An absent name is missing.
+    An absent name is missing.
     """
-    if not rows:
-        return {}
-    kinds = kinds_of(rows) if kinds is None else kinds
-    if list in kinds:
-        rows = derive(rows)
-        kinds = kinds_of(rows)
-    if is_uniform(rows):
-        names = tuple(rows[0])
-        if kinds <= _NUMBERS:
-            cells = np.fromiter(
-                chain.from_iterable(map(dict.values, rows)), np.float64, len(rows) * len(names)
-            )
-            block = np.ascontiguousarray(cells.reshape(len(rows), len(names)).T)
-            return {name: NumberColumn(values) for name, values in zip(names, block, strict=True)}
-        columns: dict[str, Column] = {}
-        for name, values in zip(names, zip(*map(dict.values, rows), strict=True), strict=True):
-            columns.update(readings(name, values))
-        return columns
-    columns = {}
-    for name in sorted(set(chain.from_iterable(rows))):
-        columns.update(readings(name, [row.get(name) for row in rows]))
+    table = rows if isinstance(rows, Table) else Table(rows)
+    if list in table.kinds:
+        table = Table(derive(table.rows))
+    count, names = len(table.rows), table.names
+    columns: dict[str, Column] = {}
+    if names is None:
+        for name in sorted(table.all_names()):
+            columns.update(readings(name, [row.get(name) for row in table.rows]))
+    elif table.kinds <= _NUMBERS:
+        cells = np.fromiter(table.cells, np.float64, len(table.cells))
+        block = np.ascontiguousarray(cells.reshape(count, len(names)).T)
+        columns.update(zip(names, map(NumberColumn, block), strict=True))
+    else:
+        for at, name in enumerate(names):
+            columns.update(readings(name, table.cells[at :: len(names)]))
     return columns
 
 
