@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,6 +15,9 @@ from stream_monitor.serve.catalogue import METRICS
 from stream_monitor.serve.metrics import MAX_REASONS, Metrics
 from tests.serve.exposition import scrape, text
 from tests.serve.views import aggregate, alert, feature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def test_starts_at_zero() -> None:
@@ -163,6 +168,16 @@ def test_process_metrics_come_along() -> None:
     assert scrape(Metrics().registry).one("process_resident_memory_bytes") > 1e6
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """The interpreter changes threads as often as it can, so that a missing lock shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("eager_threads")
 def test_threads_lose_nothing_and_scrapes_stay_readable() -> None:
     metrics = Metrics()
     rounds = 300
@@ -172,6 +187,8 @@ def test_threads_lose_nothing_and_scrapes_stay_readable() -> None:
         start.wait()
         for turn in range(rounds):
             metrics.observed(name, 2, 10)
+            metrics.dead_letters({"json": 1, "future": 1})
+            metrics.aborted("shared", "timeout")
             metrics.committed(name, 0.01, 1)
             metrics.lag(name, turn % 7, turn)
             metrics.aggregate(aggregate(model=name, revision=turn, version=str(turn % 5)))
@@ -202,6 +219,8 @@ def test_threads_lose_nothing_and_scrapes_stay_readable() -> None:
         assert sum(counted) == rounds
         firing = [v for k, v in read.named("stream_monitor_alerts_firing").items() if ("model", name) in k]
         assert sum(firing) == 9
+    assert read.one("stream_monitor_dead_letters_total", reason="json") == 2 * rounds
+    assert read.one("stream_monitor_aborts_total", stage="shared", reason="timeout") == 2 * rounds
     assert read.one("stream_monitor_unreadable_views_total", view="aggregate") == 0
 
 

@@ -176,6 +176,14 @@ def test_limit_keeps_what_matters() -> None:
     assert scrape(metrics.registry).one("stream_monitor_series_left_out") == 0
 
 
+def test_a_smaller_quiet_feature_does_not_pass_a_larger_one() -> None:
+    # Room for 13 + 17 + 16: the second drifted number needs 17, the quiet category only 9.
+    features = {"x": feature(drifted=True), "y": feature(drifted=True), "a": feature(kind="category")}
+    read = shown(aggregate(features), series_limit=46)
+    assert exported(read) == {"x"}
+    assert read.one("stream_monitor_series_left_out") == 17 + 9
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     limit=st.integers(1, 400),
