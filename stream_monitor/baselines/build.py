@@ -19,7 +19,6 @@ import numpy as np
 
 from stream_monitor.baselines.baseline import Baseline
 from stream_monitor.baselines.collect import (
-    CATEGORY_READING,
     FeatureRows,
     finite_sorted,
     rank_categories,
@@ -31,10 +30,21 @@ from stream_monitor.baselines.inflation import (
     variance_inflation,
 )
 from stream_monitor.errors import BaselineError
-from stream_monitor.events.columns import CategoryColumn, EventBatch, FloatArray, IntArray, NumberColumn
+from stream_monitor.events.columns import (
+    CategoryColumn,
+    EventBatch,
+    FloatArray,
+    IntArray,
+    NumberColumn,
+    is_prediction,
+)
+from stream_monitor.events.rows import category_name
 
 MAX_CELLS = 250_000_000
 ROWS_PER_VALUE = 4
+CATEGORY_SUFFIX = category_name("")
+NO_TIME = -(2**63)
+"""Event time of rows whose source has none."""
 _QUANTUM_BITS = 20
 
 
@@ -60,10 +70,11 @@ def build_baseline(
     """
     wanted = None if features is None else frozenset(features)
     found, time = _collect(batches, wanted, source)
-    kept = sorted(found, key=lambda name: (not _is_answer(name), name))[:max_features]
+    kept = sorted(found, key=lambda name: (not is_prediction(name), name))[:max_features]
     rows = len(time)
     numbers, panes, usable = None, 0, 0
-    if pane is not None:
+    timed = bool((time != NO_TIME).all())
+    if pane is not None and timed:
         numbers, panes = pane_numbers(time, pane)
         usable = estimable_panes(numbers, panes)
     profiles = []
@@ -85,17 +96,13 @@ def build_baseline(
     return Baseline(
         features=tuple(profiles),
         rows=rows,
-        first_time=int(time.min()),
-        last_time=int(time.max()),
+        first_time=int(time.min()) if timed else None,
+        last_time=int(time.max()) if timed else None,
         pane=pane if usable else None,
         vif_panes=usable,
         source=source,
         left_out=len(found),
     )
-
-
-def _is_answer(name: str) -> bool:
-    return name == "prediction" or name.startswith("prediction.")
 
 
 def _collect(
@@ -108,13 +115,13 @@ def _collect(
         if not len(batch):
             continue
         for name, column in batch.features.items():
-            if name.endswith(CATEGORY_READING) or not (wanted is None or name in wanted or _is_answer(name)):
+            if name.endswith(CATEGORY_SUFFIX) or not (
+                wanted is None or name in wanted or is_prediction(name)
+            ):
                 continue
             if len(column) != len(batch):
                 raise BaselineError(f"{source}: feature {name!r} has {len(column)} rows of {len(batch)}")
-            found.setdefault(name, FeatureRows()).add(
-                rows, column, batch.features.get(name + CATEGORY_READING)
-            )
+            found.setdefault(name, FeatureRows()).add(rows, column, batch.features.get(category_name(name)))
             cells += len(batch)
         if cells > MAX_CELLS:
             raise BaselineError(

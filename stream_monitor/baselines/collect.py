@@ -1,10 +1,9 @@
 """Gather one feature's values over many batches, so that how rows were split does not matter.
 
 A feature may come as numbers in one batch and as strings in the next, and one batch may carry
-both readings of a column whose values are mixed (the category reading under the feature's name
-plus `CATEGORY_READING`). The kind is decided over all rows: a feature is a number where at
-least as many rows hold numbers as hold strings, else a category; the rows of the other type
-are mistyped.
+both readings of a column whose values are mixed (see `stream_monitor.events.rows`). The kind
+is decided over all rows: a feature is a number where at least as many rows hold numbers as
+hold strings, else a category; the rows of the other type are mistyped.
 """
 
 from __future__ import annotations
@@ -24,9 +23,6 @@ from stream_monitor.events.columns import (
     FloatArray,
     NumberColumn,
 )
-
-CATEGORY_READING = "\x00category"
-"""Suffix of the name under which a mixed column's category reading travels."""
 
 
 class FeatureRows:
