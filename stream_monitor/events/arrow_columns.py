@@ -8,16 +8,19 @@ could say which number or category it is meant to be.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.columns import MISSING, CategoryColumn, Column, FloatArray, NumberColumn
 from stream_monitor.events.event_json import MAX_VECTOR
 from stream_monitor.events.rows import readings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FLOATS = frozenset({pa.float16(), pa.float32(), pa.float64()})
 _NUMBERS = _FLOATS | {

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.arrow_columns import (
@@ -33,6 +33,9 @@ from stream_monitor.events.columns import CategoryColumn, Column, FloatArray, In
 from stream_monitor.events.event_json import MAX_FEATURES, MAX_ID, MAX_SEGMENTS, name_fault, version_text
 from stream_monitor.events.rows import vector_summaries
 from stream_monitor.events.times import check_times
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PACK = "pack/v1"
 MAX_ROWS = 65_536

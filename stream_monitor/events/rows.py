@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_monitor.events.columns import (
     MISSING,
@@ -30,6 +29,9 @@ from stream_monitor.events.columns import (
     FloatArray,
     NumberColumn,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Scalar = float | int | str | bool | None
 Row = Mapping[str, Any]

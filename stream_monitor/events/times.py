@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.events.columns import FloatArray, IntArray
+if TYPE_CHECKING:
+    from stream_monitor.events.columns import FloatArray, IntArray
 
 SECOND = 1_000_000
 EARLIEST = 946_684_800 * SECOND
