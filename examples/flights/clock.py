@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 IntArray = NDArray[np.int64]
 
 HOUR, DAY = 60, 24 * 60
-_EPOCH = datetime(1970, 1, 1)
-_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def local_minutes(year: IntArray, month: IntArray, day: IntArray, hhmm: IntArray) -> IntArray:
@@ -43,7 +42,7 @@ def utc_offset(utc: IntArray, zone: str) -> IntArray:
     """What `zone`'s clock shows minus UTC, in minutes, at the UTC minutes given."""
     tz = ZoneInfo(zone)
     hours, place = np.unique(utc // HOUR, return_inverse=True)
-    offsets = [(_EPOCH_UTC + timedelta(hours=int(hour))).astimezone(tz).utcoffset() for hour in hours]
+    offsets = [(_EPOCH + timedelta(hours=int(hour))).astimezone(tz).utcoffset() for hour in hours]
     return _minutes(offsets)[place]
 
 

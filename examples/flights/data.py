@@ -51,6 +51,11 @@ class Flights:
     def __len__(self) -> int:
         return len(self.id)
 
+    def part(self, rows: slice | NDArray[np.bool_]) -> Flights:
+        """Some of the rows, in the same order."""
+        arrays = {name: value[rows] for name, value in vars(self).items() if name != "cancelled"}
+        return Flights(**arrays, cancelled=self.cancelled)
+
 
 @dataclass(frozen=True)
 class Weather:

