@@ -6,13 +6,10 @@ import argparse
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stream_monitor.broker import EmbeddedBroker
+from stream_monitor.cli.options import Subparsers
 from stream_monitor.errors import BrokerError
-
-if TYPE_CHECKING:
-    from stream_monitor.cli.options import Subparsers
 
 _LOOK_EVERY_S = 1.0
 

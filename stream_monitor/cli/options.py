@@ -1,14 +1,16 @@
-"""What several commands share: the types of argparse and the options for configuration."""
+"""What several commands share: the types of argparse, configuration, times."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    # argparse publishes no name for what add_subparsers() returns.
-    Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+from stream_monitor.config import Config, config_from, load_config
+from stream_monitor.events.times import EARLIEST, LATEST, from_rfc3339
+
+# argparse publishes no name for what add_subparsers() returns.
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
@@ -17,3 +19,21 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--brokers", metavar="HOST:PORT,...", help="Kafka's address (default: KAFKA_BROKERS, else the file's)"
     )
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The configuration that the options name, or the defaults; `--brokers` wins over all."""
+    config = load_config(args.config) if args.config else config_from({})
+    brokers = getattr(args, "brokers", None)
+    return config.with_brokers(brokers) if brokers else config
+
+
+def event_time(text: str) -> int:
+    """An option's RFC 3339 text as microseconds UTC; for `type=` of argparse."""
+    try:
+        time = from_rfc3339(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not EARLIEST <= time < LATEST:
+        raise argparse.ArgumentTypeError(f"{text} is outside 2000-01-01 to 2100-01-01")
+    return time
