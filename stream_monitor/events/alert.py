@@ -1,0 +1,122 @@
+"""Alerts as subscribers read them (schemas/alert.v1.json): typed, tolerant of newer fields.
+
+The shape is that of a Prometheus Alertmanager alert (`labels`, `annotations`, `startsAt`,
+`endsAt`, `generatorURL`), so it can be posted there as it is, plus what automation needs:
+which incident it belongs to, how sure it is, and the evidence that reproduces it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stream_monitor.errors import EventError
+
+SCHEMA = "stream-monitor/alert/v1"
+
+State = Literal["opened", "joined", "resolved", "transient"]
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """What identifies an alert: equal labels, equal fingerprint."""
+
+    alertname: str
+    model: str
+    version: str
+    feature: str
+    severity: str
+
+
+class Annotations(msgspec.Struct, frozen=True):
+    """Text for people."""
+
+    summary: str
+    description: str
+    runbook_url: str | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One detector's word: it fired since `statistic` passed `threshold` on `channel`."""
+
+    detector: str
+    channel: str
+    statistic: float
+    threshold: float
+
+
+class WindowTest(msgspec.Struct, frozen=True):
+    """The window that confirmed the finding: pooled chi-square against the baseline."""
+
+    start: str
+    end: str
+    rows: int
+    x2: float
+    threshold: float
+
+
+class Evidence(Finding, frozen=True, kw_only=True):
+    """Why the alert was raised, and all that is needed to raise it again.
+
+    Means are those of the channel (0 to 1 for location). `source` gives the first and last
+    offset that were counted, by partition of the predictions topic.
+    """
+
+    rows: int
+    pane_start: str
+    pane_end: str
+    since: str
+    baseline: str
+    config: str
+    window: WindowTest | None = None
+    baseline_mean: float | None = None
+    current_mean: float | None = None
+    source: dict[str, tuple[int, int]] = {}
+    agreeing: tuple[Finding, ...] = ()
+
+
+class Alert(
+    msgspec.Struct,
+    frozen=True,
+    rename={"starts_at": "startsAt", "ends_at": "endsAt", "generator_url": "generatorURL"},
+):
+    """One alert. `id` is the same wherever the same events are judged: drop repeats by it."""
+
+    schema: str
+    id: str
+    fingerprint: str
+    status: Literal["firing", "resolved"]
+    labels: Labels
+    annotations: Annotations
+    starts_at: str
+    incident: str
+    state: State
+    evidence: Evidence
+    ends_at: str | None = None
+    generator_url: str = ""
+    provisional: bool = False
+    backfill: bool = False
+    episode: str | None = None
+
+
+_decoder = msgspec.json.Decoder(Alert)
+
+
+def decode_alert(value: bytes) -> Alert:
+    """Read one record of the alerts topic; EventError where it is not an alert of version 1.
+
+    Fields that this version does not know are passed over.
+    """
+    try:
+        alert = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = "field_type" if isinstance(error, msgspec.ValidationError) else "json"
+        raise EventError(reason, f"alert: {error}") from error
+    if alert.schema != SCHEMA:
+        raise EventError("field_type", f"alert: $.schema is {alert.schema!r}; this version reads {SCHEMA!r}")
+    return alert
+
+
+def encode_alert(alert: Alert) -> bytes:
+    """The JSON of `alert`; equal alerts give equal bytes."""
+    return msgspec.json.encode(alert, order="sorted")
