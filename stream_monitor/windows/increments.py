@@ -95,7 +95,7 @@ class Increments:
         }
         arrays: dict[str, codec.Array] = {name: getattr(self, name) for name in _ARRAYS}
         if self.raw is not None:
-            described = []
+            described: list[list[Any]] = []
             arrays["raw.slot"], arrays["raw.offset"] = self.raw.slot, self.raw.offset
             arrays["raw.position"] = self.raw.position
             for i, (name, column) in enumerate(sorted(self.raw.columns.items())):
@@ -113,11 +113,11 @@ class Increments:
     def split(self, max_bytes: int) -> Iterator[bytes]:
         """Encoded messages of at most `max_bytes` each, cut between slots or raw rows.
 
-        Parts are numbered so that a repeat can be told from a sibling. A single slot whose
-        counts alone are larger is sent whole: its size is bounded by the layout.
+        Parts are numbered from this one's on, so that a repeat can be told from a sibling. A
+        single slot whose counts alone are larger is sent whole: the layout bounds its size.
         """
         queue = [self]
-        part = 0
+        part = self.part
         while queue:
             piece = queue.pop()
             data = replace(piece, part=part).encode()
@@ -131,7 +131,7 @@ class Increments:
         """Two increments that add up to this one, or None where there is nothing to cut."""
         slots = len(self.pane)
         if slots > 1:
-            return self._slots(0, slots // 2), self._slots(slots // 2, slots)
+            return self.slots(0, slots // 2), self.slots(slots // 2, slots)
         if self.raw is None or len(self.raw) < 2:
             return None
         # Within one slot only raw rows can be cut; the second half carries no counts.
@@ -149,7 +149,8 @@ class Increments:
         )
         return first, second
 
-    def _slots(self, start: int, stop: int) -> Increments:
+    def slots(self, start: int, stop: int) -> Increments:
+        """The slots from `start` to `stop` as increments of their own."""
         changed: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in _PER_SLOT}
         for key, names in (("entry_slot", _ENTRIES), ("sketch_slot", _SKETCH)):
             a, b = np.searchsorted(getattr(self, key), [start, stop])

@@ -1,0 +1,155 @@
+"""Episodes and incidents: from detections to one alert and one resolve.
+
+    detection ──▶ opens an episode ──▶ opens the incident, or joins the one that is open
+    window    ──▶ dirty: holds it (confirmed)   clean: after k clean ones it ends
+    end       ──▶ resolved if a window ever confirmed it, else transient
+
+An episode is one feature with one kind of trouble (`alertname`). The incident of a model
+version lasts from its first episode to the end of its last. Only *opening* an incident
+spends alert budget; joining or holding one is free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from stream_monitor.events.columns import is_prediction
+from stream_monitor.monitors.detection import Detection
+
+State = Literal["opened", "joined", "resolved", "transient"]
+
+DRIFT = frozenset({"FeatureDrift", "PredictionDrift"})
+"""Kinds of trouble that the whole distribution shows, not one rate."""
+_ALERTNAMES = {"missing": "MissingValues", "out_of_range": "OutOfRangeValues", "unseen": "UnseenValues"}
+
+
+def alertname(feature: str, channel: str) -> str:
+    """The kind of trouble that a channel shows."""
+    return _ALERTNAMES.get(channel) or ("PredictionDrift" if is_prediction(feature) else "FeatureDrift")
+
+
+@dataclass(slots=True)
+class Episode:
+    """One feature's trouble, from its first detection until k clean windows."""
+
+    id: str
+    incident: str
+    feature: str
+    alertname: str
+    opened: int
+    state: State
+    detection: dict[str, Any]  # the evidence of the first detection
+    channel: str
+    since: int
+    rows: int
+    agreeing: list[dict[str, Any]] = field(default_factory=list)
+    confirmed: bool = False
+    clean: int = 0
+    ended: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Something to tell: an episode that opened, joined, or ended."""
+
+    episode: Episode
+    state: State
+    time: int
+
+
+class Incidents:
+    """Open episodes of one model version. `scope` names it in ids: the same log, the same ids."""
+
+    def __init__(self, scope: tuple[str, str], resolve_after: int) -> None:
+        self._scope = scope
+        self._resolve_after = resolve_after
+        self.episodes: dict[tuple[str, str], Episode] = {}
+        self.incident: str | None = None
+        self.opened = 0
+
+    def detect(self, detections: Iterable[Detection]) -> list[Transition]:
+        """Take the detections of one moment, strongest first."""
+        told = []
+        for detection in detections:
+            name = alertname(detection.feature, detection.channel)
+            known = self.episodes.get((detection.feature, name))
+            if known is not None:
+                _agree(known, detection)
+                continue
+            state: State = "joined"
+            if self.incident is None:
+                state = "opened"
+                self.opened += 1
+                self.incident = _digest("incident", *self._scope, str(detection.time), str(self.opened))
+            episode = Episode(
+                id=_digest("episode", *self._scope, detection.feature, name, str(detection.time)),
+                incident=self.incident,
+                feature=detection.feature,
+                alertname=name,
+                opened=detection.time,
+                state=state,
+                detection=detection.evidence,
+                channel=detection.channel,
+                since=detection.since,
+                rows=detection.rows,
+                confirmed=detection.window is not None,
+            )
+            self.episodes[detection.feature, name] = episode
+            told.append(Transition(episode, state, detection.time))
+        return told
+
+    def judge(self, key: tuple[str, str], dirty: bool, time: int) -> Transition | None:
+        """One window's word on an open episode; the transition if it ends."""
+        episode = self.episodes[key]
+        if dirty:
+            episode.confirmed, episode.clean = True, 0
+            return None
+        episode.clean += 1
+        if episode.clean < self._resolve_after:
+            return None
+        del self.episodes[key]
+        episode.ended = time
+        episode.state = "resolved" if episode.confirmed else "transient"
+        if not self.episodes:
+            self.incident = None
+        return Transition(episode, episode.state, time)
+
+    def state(self) -> dict[str, Any]:
+        """JSON values for a checkpoint."""
+        return {
+            "incident": self.incident,
+            "opened": self.opened,
+            "episodes": [asdict(episode) for episode in self.episodes.values()],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from `state()`."""
+        self.incident, self.opened = state["incident"], state["opened"]
+        episodes = [Episode(**values) for values in state["episodes"]]
+        self.episodes = {(e.feature, e.alertname): e for e in episodes}
+
+
+_MOST_AGREEING = 16
+
+
+def _agree(episode: Episode, detection: Detection) -> None:
+    """Another detector says the same, or the same one again: evidence, and no clean window.
+
+    It does not confirm (only windows against the baseline do), but it starts the count anew.
+    """
+    episode.clean = 0
+    pair = (detection.detector, detection.channel)
+    known = {(a["detector"], a["channel"]) for a in [episode.detection, *episode.agreeing]}
+    if pair not in known and len(episode.agreeing) < _MOST_AGREEING:
+        evidence = detection.evidence
+        episode.agreeing.append(
+            {k: evidence[k] for k in ("detector", "channel", "statistic", "threshold")}
+            | {"pane_end": evidence["pane_end"]}
+        )
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,103 @@
+"""From a transition to the alert on the alerts topic: JSON in the shape of an Alertmanager alert."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from stream_monitor.alerting.episodes import Episode, Transition
+from stream_monitor.records import Output
+from stream_monitor.windows.panes import rfc3339
+
+SCHEMA = "stream-monitor/alert/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertContext:
+    """What every alert of a model version carries."""
+
+    model: str
+    version: str
+    baseline: str
+    config: str
+    provisional: bool
+    generator_url: str
+    runbook_url: str
+
+
+def render_alert(transition: Transition, context: AlertContext) -> Output:
+    """The alert of one transition. `id` is the same wherever the same events are judged."""
+    episode = transition.episode
+    ended = transition.state in ("resolved", "transient")
+    labels = {
+        "alertname": episode.alertname,
+        "model": context.model,
+        "version": context.version,
+        "feature": episode.feature,
+        "severity": "warning",
+    }
+    fingerprint = hashlib.sha256(
+        "\x1f".join(f"{k}\x1e{v}" for k, v in sorted(labels.items())).encode()
+    ).hexdigest()[:16]
+    annotations = {"summary": _summary(episode, context), "description": _description(transition)}
+    if context.runbook_url:
+        annotations["runbook_url"] = context.runbook_url
+    view: dict[str, Any] = {
+        "schema": SCHEMA,
+        "id": hashlib.sha256(f"{episode.id}\x1f{'end' if ended else 'start'}".encode()).hexdigest()[:32],
+        "fingerprint": fingerprint,
+        "status": "resolved" if ended else "firing",
+        "labels": labels,
+        "annotations": annotations,
+        "startsAt": rfc3339(episode.opened),
+        "endsAt": rfc3339(transition.time) if ended else None,
+        "generatorURL": context.generator_url,
+        "incident": episode.incident,
+        "episode": episode.id,
+        "state": transition.state,
+        "provisional": context.provisional,
+        "evidence": episode.detection
+        | {"baseline": context.baseline, "config": context.config, "agreeing": episode.agreeing},
+    }
+    key = f"{context.model}\x1f{context.version}".encode()
+    return Output("alerts", key, orjson.dumps(view, option=orjson.OPT_SORT_KEYS), view=view)
+
+
+_WORDS = {
+    "location": "its values moved",
+    "spread": "its values spread differently",
+    "skewness": "its values lean to another side",
+    "shape": "the shape of its distribution changed",
+    "distribution": "its distribution changed",
+    "missing": "the share of missing values changed",
+    "out_of_range": "the share of values outside the baseline's range changed",
+    "unseen": "the share of values that the baseline never saw changed",
+}
+
+
+def _summary(episode: Episode, context: AlertContext) -> str:
+    return f"{context.model} {context.version}: {episode.feature}: {_WORDS.get(episode.channel, episode.channel)}"
+
+
+def _description(transition: Transition) -> str:
+    episode = transition.episode
+    found = episode.detection
+    text = (
+        f"Found by {found['detector']} on channel {found['channel']}: statistic {found['statistic']:.6g} "
+        f"against a threshold of {found['threshold']:.6g}, over {found['rows']} rows since {found['since']}."
+    )
+    if found["baseline_mean"] is not None and found["current_mean"] is not None:
+        text += (
+            f" The channel's mean went from {found['baseline_mean']:.4f} in the baseline"
+            f" to {found['current_mean']:.4f}."
+        )
+    if transition.state == "joined":
+        text += " It joined an incident that was open already."
+    if transition.state == "resolved":
+        text += f" Resolved: {episode.clean} windows in a row agree with the baseline again."
+    if transition.state == "transient":
+        text += f" Transient: no window confirmed it, and {episode.clean} in a row agree with the baseline."
+    return text

@@ -1,0 +1,75 @@
+"""The activations that a worker knows, in the order of the baselines topic.
+
+OBSERVE looks up the baseline of a (model, version) and pane here. JUDGE follows `log` from
+its own position, because when it takes up an activation is part of its state.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.records import Activation
+from stream_monitor.events.columns import IntArray
+
+ANY_VERSION = "*"
+
+
+class BaselineDirectory:
+    """Append-only; `add` may be called from another thread than the readers'."""
+
+    def __init__(self, activations: Sequence[Activation] = ()) -> None:
+        self._lock = threading.Lock()
+        self._log: list[Activation] = []
+        self._by_hash: dict[str, Baseline] = {}
+        self._exact: dict[tuple[str, str], list[Activation]] = {}
+        self.refresh: Callable[[], None] | None = None
+        for activation in activations:
+            self.add(activation)
+
+    def add(self, activation: Activation) -> bool:
+        """Take one activation; False if the same one is known already."""
+        with self._lock:
+            known = self._exact.get((activation.model, activation.version), [])
+            if any(same_activation(activation, old) for old in known):
+                return False
+            # One object per hash: layouts are compared by identity on fast paths.
+            self._by_hash.setdefault(activation.baseline.hash, activation.baseline)
+            self._log.append(activation)
+            kept = [old for old in known if old.first_pane != activation.first_pane]
+            self._exact[activation.model, activation.version] = sorted(
+                [*kept, activation], key=lambda a: a.first_pane
+            )
+            return True
+
+    def baseline(self, digest: str) -> Baseline | None:
+        """The baseline of that hash, if it was ever activated.
+
+        An unknown one is looked for on the topic first: another worker may have read further.
+        """
+        if digest not in self._by_hash and self.refresh is not None:
+            self.refresh()
+        return self._by_hash.get(digest)
+
+    def since(self, position: int) -> list[Activation]:
+        """Activations from a position of the log on."""
+        with self._lock:
+            return self._log[position:]
+
+    def of(self, model: str, version: str) -> tuple[IntArray, list[Baseline]]:
+        """First panes (sorted, µs) and baselines of exactly this version."""
+        known = self._exact.get((model, version), [])
+        return np.array([a.first_pane for a in known], np.int64), [a.baseline for a in known]
+
+
+def same_activation(a: Activation, b: Activation) -> bool:
+    """Whether two records say the same, whoever wrote them."""
+    return (
+        a.model == b.model
+        and a.version == b.version
+        and a.first_pane == b.first_pane
+        and a.baseline.hash == b.baseline.hash
+    )

@@ -1,0 +1,52 @@
+"""`stream-monitor worker`: OBSERVE and JUDGE on Kafka, with the metrics endpoint."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from pathlib import Path
+
+from stream_monitor.config import Config, load_config
+from stream_monitor.engines.kafka.worker import KafkaWorker
+from stream_monitor.serve.health import Health
+from stream_monitor.serve.metrics import Metrics
+from stream_monitor.serve.server import MetricsServer
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("worker", help="read predictions, judge them, publish alerts")
+    parser.add_argument("--config", type=Path, help="YAML configuration (default: all defaults)")
+    parser.add_argument("--brokers", help="Kafka's addresses, instead of the configured ones")
+    parser.add_argument("--port", type=int, help="port of /metrics, /healthz, /readyz (0: a free one)")
+    parser.add_argument("--verbose", action="store_true", help="log more than warnings and assignments")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    logging.basicConfig(
+        level=logging.DEBUG if args.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(threadName)s: %(message)s",
+    )
+    config = Config() if args.config is None else load_config(args.config)
+    if args.brokers:
+        config = config.with_brokers(args.brokers)
+    metrics, health = Metrics(), Health()
+    worker = KafkaWorker(config, metrics)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop.set())
+
+    def tell_health() -> None:
+        for stage in worker.stages:
+            if stage.ready.is_set():
+                health.restored(stage.name)
+            else:
+                health.restoring(stage.name)
+
+    port = config.worker.port if args.port is None else args.port
+    with MetricsServer(metrics, health, host=config.worker.host, port=port) as server:
+        print(f"metrics at {server.url}/metrics", flush=True)
+        worker.run(tell_health)
+    return 0

@@ -1,0 +1,121 @@
+"""Consumers and producers with the settings that exactness needs.
+
+`kafka.properties` of the configuration may set anything but what stands here: a worker that
+read uncommitted data or acknowledged by itself would break the promise without a sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Producer
+
+from stream_monitor.config import KafkaConfig
+from stream_monitor.errors import ConfigError
+from stream_monitor.records import Headers, Record
+
+FIXED_CONSUMER: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "isolation.level": "read_committed",
+    "check.crcs": True,
+    "group.protocol": "classic",
+    "partition.assignment.strategy": "cooperative-sticky",
+    # Transaction markers take offsets, so "caught up" is told by this event, not by arithmetic.
+    "enable.partition.eof": True,
+}
+FIXED_PRODUCER: Mapping[str, Any] = {
+    "enable.idempotence": True,
+    "acks": "all",
+}
+TRANSACTION_TIMEOUT_MS = 10_000
+MESSAGE_TIMEOUT_MS = 8_000
+_DEFAULT_CONSUMER: Mapping[str, Any] = {
+    # The session outlives the transaction timeout, so that a dead worker's open transaction
+    # is aborted before its partitions go to another.
+    "session.timeout.ms": 12_000,
+    "heartbeat.interval.ms": 1_000,
+    "max.poll.interval.ms": 300_000,
+    # Bounds what is fetched ahead, in all, so that a worker's memory does not follow its lag.
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.wait.max.ms": 100,
+}
+_PRODUCER_ONLY = ("compression", "linger", "batch", "message.", "queue.buffering", "acks", "retries", "delivery")
+_CONSUMER_ONLY = ("fetch", "queued", "session", "heartbeat", "max.poll", "group", "auto.offset", "isolation", "check")
+
+
+def _user(config: KafkaConfig, fixed: Mapping[str, Any], other: tuple[str, ...]) -> dict[str, Any]:
+    given = {}
+    for key, value in config.properties.items():
+        if key in fixed:
+            if str(value).lower() != str(fixed[key]).lower():
+                raise ConfigError(
+                    f"kafka.properties.{key}: cannot be {value!r}: exactly-once needs {fixed[key]!r}; remove it"
+                )
+        elif not key.startswith(other):
+            given[key] = value
+    return given
+
+
+def make_consumer(config: KafkaConfig, group: str, **extra: Any) -> Consumer:
+    """A consumer that reads committed records and never commits by itself."""
+    return Consumer(
+        {
+            **_DEFAULT_CONSUMER,
+            **_user(config, FIXED_CONSUMER, _PRODUCER_ONLY),
+            **FIXED_CONSUMER,
+            "bootstrap.servers": config.brokers,
+            "group.id": group,
+            "auto.offset.reset": "error",
+            **extra,
+        }
+    )
+
+
+def make_reader(config: KafkaConfig) -> Consumer:
+    """A consumer outside every group, for reading given partitions from given offsets."""
+    return make_consumer(config, "stream-monitor-reader", **{"auto.offset.reset": "earliest"})
+
+
+def make_producer(config: KafkaConfig, transactional_id: str, max_message_bytes: int) -> Producer:
+    """A transactional producer; `init_transactions` is the caller's."""
+    return Producer(
+        {
+            "linger.ms": 5,
+            "compression.type": "lz4",
+            **_user(config, FIXED_PRODUCER, _CONSUMER_ONLY),
+            **FIXED_PRODUCER,
+            "bootstrap.servers": config.brokers,
+            "transactional.id": transactional_id,
+            "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+            "message.timeout.ms": MESSAGE_TIMEOUT_MS,
+            # Headroom for headers and framing above what our own records are cut to.
+            "message.max.bytes": max_message_bytes + 200_000,
+        }
+    )
+
+
+def end_offset(message: Any) -> int | None:
+    """The partition's end, if this is the event that says it was reached."""
+    error = message.error()
+    if error is not None and error.code() == KafkaError._PARTITION_EOF:
+        return int(message.offset())
+    return None
+
+
+def to_record(message: Any) -> Record:
+    """A plain record from a client message."""
+    headers: Headers = ()
+    given = message.headers()
+    if given:
+        headers = tuple((k, v if isinstance(v, bytes) else str(v or "").encode()) for k, v in given)
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.timestamp()[1],
+        message.key(),
+        message.value(),
+        headers,
+    )

@@ -1,0 +1,138 @@
+"""JUDGE on Kafka: summaries in, aggregates, alerts and baselines out, state in its own topic.
+
+Between checkpoints a commit carries outputs and the position alone. Recovery restores the last
+checkpoint, reads from its offset with outputs suppressed up to the committed one, and goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.config import Config
+from stream_monitor.engines.failpoints import failpoint
+from stream_monitor.engines.kafka.checkpoints import cut, join
+from stream_monitor.engines.kafka.clients import make_reader
+from stream_monitor.engines.kafka.reading import BaselineFollower, read_to_end
+from stream_monitor.engines.kafka.stage import Owned, Stage
+from stream_monitor.engines.telemetry import Telemetry
+from stream_monitor.errors import StateError
+from stream_monitor.processors.judge import CLOCK, JudgePartition
+from stream_monitor.records import Output
+
+
+class JudgeStage(Stage):
+    """See the module."""
+
+    name: ClassVar[str] = "judge"
+    input: ClassVar[str] = "summaries"
+
+    def __init__(
+        self,
+        config: Config,
+        telemetry: Telemetry,
+        stop: threading.Event,
+        directory: BaselineDirectory,
+        follower: BaselineFollower,
+    ) -> None:
+        super().__init__(config, telemetry, stop)
+        self._directory = directory
+        self._follower = follower
+        self._every = config.worker.checkpoint_interval / 1e6
+        self._due: dict[int, float] = {}  # when the next checkpoint of a partition is due
+        self._chunks: dict[int, dict[str, int]] = {}
+
+    def create(self, partition: int) -> Owned:
+        """Restore the last checkpoint; replay to the committed offset follows in the loop."""
+        # The committed offset first, then state up to the end seen after it: it rules.
+        committed, _ = self.committed_offset(partition)
+        topic = self.config.kafka.topic("state")
+        reader = make_reader(self.config.kafka)
+        try:
+            restored = join(self.group, f"{topic}[{partition}]", read_to_end(reader, topic, partition))
+        finally:
+            reader.close()
+        self._follower.refresh()
+        processor = JudgePartition(self.config, self._directory)
+        low, _ = self.log_range(partition)
+        if CLOCK not in restored.parts:
+            if committed is not None:
+                raise StateError(
+                    f"{topic}[{partition}]: group {self.group} stands at offset {committed} of {self.topic} but has "
+                    "no state here: the topic was emptied or replaced. Use a new `kafka.group` to start anew"
+                )
+            position = low
+        else:
+            position = restored.offsets[CLOCK]
+            if position < low:
+                raise StateError(
+                    f"{self.topic}[{partition}]: the checkpoint stands at offset {position}, but retention has "
+                    f"deleted up to {low}. Raise the topic's retention; to start anew use a new `kafka.group`"
+                )
+            processor.restore(restored.parts)
+        self._chunks[partition] = dict(restored.chunks)
+        self._due[partition] = 0.0 if CLOCK not in restored.parts else time.monotonic() + self._every
+        owned = Owned(processor, position, position if committed is None else committed)
+        if not owned.replaying:
+            self.replayed(partition, owned)
+        failpoint("restored")
+        return owned
+
+    def replayed(self, partition: int, owned: Owned) -> None:
+        """From here on new baselines may be taken up; show what fires."""
+        processor: JudgePartition = owned.processor
+        if processor.follow():
+            self._due[partition] = 0.0
+        self.telemetry.restored_alerts(processor.firing())
+
+    def before_commit(self) -> None:
+        """Activations that came since; taking one up goes with a checkpoint."""
+        self._follower.poll()
+        for partition, owned in self.owned.items():
+            if not owned.replaying and owned.processor.follow():
+                self._due[partition] = 0.0
+
+    def state_outputs(self, partitions: Sequence[int], *, planned: bool) -> list[Output]:
+        """Checkpoints that are due."""
+        outputs: list[Output] = []
+        now = time.monotonic()
+        for partition in partitions:
+            owned = self.owned[partition]
+            if not planned and now < self._due.get(partition, 0.0):
+                continue
+            outputs += cut(
+                self.group,
+                partition,
+                owned.processor.checkpoint(),
+                owned.position,
+                self._chunks.setdefault(partition, {}),
+                self.config.limits.max_message_bytes,
+            )
+            self._due[partition] = now + self._every
+        return outputs
+
+    def events(self, owned: Owned) -> int:
+        """Increments taken since the last call."""
+        count = owned.processor.increments - owned.events
+        owned.events = owned.processor.increments
+        return int(count)
+
+    def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
+        """Show what the commit made visible."""
+        for output in outputs:
+            if output.topic == "aggregates":
+                self.telemetry.aggregate(output.view)
+            elif output.topic == "alerts":
+                self.telemetry.alert(output.view)
+        for partition in partitions:
+            self.telemetry.watermark(self.name, partition, self.owned[partition].processor.clock.value)
+
+    def dropped(self, partition: int, owned: Owned) -> None:
+        """The models judged there end here."""
+        models = [(unit.model, unit.version) for unit in owned.processor.units()]
+        self.telemetry.drop_partition(self.name, partition, models)
+        self._due.pop(partition, None)
+        self._chunks.pop(partition, None)

@@ -1,0 +1,134 @@
+"""One commit: outputs, state and source offsets in one Kafka transaction.
+
+Steps, and what it means when one fails:
+  1. begin           fails only on a fenced or broken producer: fatal, the worker ends
+  2. produce         a full queue waits; an unsendable message is abortable
+  3. send offsets    with the group's metadata fetched for this very attempt; ILLEGAL_GENERATION
+                     is normal while the group rebalances: abort, try again with new metadata
+  4. commit          a time-out leaves the outcome open: the same call is repeated, which is
+                     safe; if it stays open the worker ends, and the next one with the same
+                     transactional.id settles it in `init_transactions`
+  5. abort           after a failure in 2-4; a failure of the abort itself is fatal
+Nothing is visible to readers before step 4 has succeeded, so a crash at any step leaves either
+the whole commit or nothing; the next owner starts at the committed offset in both cases.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from stream_monitor.config import KafkaConfig
+from stream_monitor.engines.failpoints import failpoint
+from stream_monitor.errors import EngineError
+from stream_monitor.records import Output
+
+ATTEMPTS = 5
+CALL_TIMEOUT_S = 10.0
+QUEUE_TIMEOUT_S = 30.0
+_BACKOFF_S = 0.05
+
+
+class CommitRefused(Exception):
+    """Every attempt was aborted: nothing was written; rewind and restore."""
+
+
+class Transactions:
+    """A stage's producer and its commits."""
+
+    def __init__(self, config: KafkaConfig, producer: Producer, stage: str) -> None:
+        self._config = config
+        self._producer = producer
+        self._stage = stage
+        self.aborts: list[str] = []
+
+    def start(self) -> None:
+        """Fence any earlier producer of this replica and settle what it left open."""
+        try:
+            self._producer.init_transactions(30.0)
+        except KafkaException as error:
+            raise EngineError(
+                f"{self._stage}: cannot start transactions: {error.args[0].str()}; are the brokers up, and may "
+                "this user write transactional ids?"
+            ) from error
+
+    def commit(
+        self, consumer: Consumer, outputs: Sequence[Output], offsets: Mapping[TopicPartition, None] | list[TopicPartition]
+    ) -> None:
+        """Write `outputs` and `offsets` or neither. `CommitRefused` after five aborted attempts."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._begin()
+                failpoint("begun")
+                self._produce(outputs)
+                failpoint("produced")
+                self._producer.send_offsets_to_transaction(
+                    list(offsets), consumer.consumer_group_metadata(), CALL_TIMEOUT_S
+                )
+                failpoint("offsets-sent")
+                self._end()
+                failpoint("committed")
+                return
+            except KafkaException as error:
+                self._abort(error, attempt)
+        raise CommitRefused(f"{self._stage}: {ATTEMPTS} attempts aborted, last: {self.aborts[-1]}")
+
+    def _begin(self) -> None:
+        try:
+            self._producer.begin_transaction()
+        except KafkaException as error:
+            raise EngineError(f"{self._stage}: cannot begin a transaction: {error.args[0].str()}") from error
+
+    def _produce(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            topic = self._config.topic(output.topic)
+            deadline = time.monotonic() + QUEUE_TIMEOUT_S
+            while True:
+                try:
+                    self._producer.produce(
+                        topic,
+                        value=output.value,
+                        key=output.key,
+                        partition=-1 if output.partition is None else output.partition,
+                        headers=list(output.headers) or None,
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+                    if time.monotonic() > deadline:
+                        raise EngineError(
+                            f"{self._stage}: the producer's queue stayed full for {QUEUE_TIMEOUT_S:.0f} s"
+                        ) from None
+
+    def _end(self) -> None:
+        for repeat in range(3):
+            try:
+                self._producer.commit_transaction(CALL_TIMEOUT_S)
+                return
+            except KafkaException as error:
+                kafka_error = error.args[0]
+                if kafka_error.txn_requires_abort() or kafka_error.fatal():
+                    raise
+                if repeat == 2 or not kafka_error.retriable():
+                    raise EngineError(
+                        f"{self._stage}: the outcome of a commit stayed open: {kafka_error.str()}; ending, so that "
+                        "the next start settles it"
+                    ) from error
+
+    def _abort(self, error: KafkaException, attempt: int) -> None:
+        kafka_error = error.args[0]
+        self.aborts.append(kafka_error.name())
+        del self.aborts[:-100]
+        if kafka_error.fatal():
+            raise EngineError(f"{self._stage}: fatal in a transaction: {kafka_error.str()}") from error
+        try:
+            self._producer.abort_transaction(CALL_TIMEOUT_S)
+        except KafkaException as second:
+            raise EngineError(
+                f"{self._stage}: could not abort after {kafka_error.name()}: {second.args[0].str()}"
+            ) from second
+        if not (kafka_error.txn_requires_abort() or kafka_error.retriable()):
+            raise EngineError(f"{self._stage}: unexpected in a transaction: {kafka_error.str()}") from error
+        time.sleep(_BACKOFF_S * (attempt + 1))

@@ -1,0 +1,69 @@
+"""A worker: OBSERVE and JUDGE on Kafka, each in a thread of its own, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+
+from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.config import Config
+from stream_monitor.engines.kafka.judge import JudgeStage
+from stream_monitor.engines.kafka.observe import ObserveStage
+from stream_monitor.engines.kafka.reading import BaselineFollower
+from stream_monitor.engines.kafka.stage import Stage
+from stream_monitor.engines.telemetry import Telemetry
+from stream_monitor.errors import BrokerError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+STOP_TIMEOUT_S = 30.0
+
+
+class KafkaWorker:
+    """Both stages. If one fails the other is stopped in order, and `run` raises its error."""
+
+    def __init__(self, config: Config, telemetry: Telemetry) -> None:
+        self.stop = threading.Event()
+        self._directory = BaselineDirectory()
+        self._follower = BaselineFollower(config.kafka, self._directory)
+        self._directory.refresh = self._follower.refresh
+        shared = (config, telemetry, self.stop, self._directory, self._follower)
+        self.stages: list[Stage] = [ObserveStage(*shared), JudgeStage(*shared)]
+        self._failed: list[BaseException] = []
+
+    def run(self, on_poll: Callable[[], None] = lambda: None) -> None:
+        """Until `stop` is set or a stage fails; `on_poll` is called some times a second."""
+        try:
+            self._follower.start()
+        except KafkaException as error:
+            raise BrokerError(f"no broker answers: {error.args[0].str()}; is `kafka.brokers` right?") from error
+        threads = [
+            threading.Thread(target=self._guarded, args=(stage,), name=stage.name, daemon=True)
+            for stage in self.stages
+        ]
+        for thread in threads:
+            thread.start()
+        while not self.stop.wait(POLL_S):
+            on_poll()
+        for thread in threads:
+            # Bounded: a stage that hangs in a call is left to the transaction timeout.
+            thread.join(STOP_TIMEOUT_S)
+        if self._failed:
+            raise self._failed[0]
+        if any(thread.is_alive() for thread in threads):
+            raise BrokerError(f"a stage did not end within {STOP_TIMEOUT_S:.0f} s; what it had open is aborted")
+        self._follower.close()
+
+    def _guarded(self, stage: Stage) -> None:
+        try:
+            stage.run()
+        except BaseException as error:
+            # Whatever it is must end the worker: a stage that is silently gone loses the promise.
+            log.exception("%s failed", stage.name)
+            self._failed.append(error)
+        finally:
+            self.stop.set()

@@ -1,0 +1,181 @@
+"""JUDGE: increments of one summaries partition in, aggregates, alerts and baselines out.
+
+    increments → merged per pane → merged watermark → panes close → detectors → episodes
+
+It judges every model whose key falls into its partition. What it emits follows from the
+records alone, whatever pieces they are read in: a message is one step, and a jump of the
+watermark is taken moment by moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stream_monitor.baselines.directory import ANY_VERSION, BaselineDirectory
+from stream_monitor.baselines.records import Activation
+from stream_monitor.config import Config
+from stream_monitor.errors import StateError
+from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
+from stream_monitor.processors.unit import Unit
+from stream_monitor.records import Output, Record
+from stream_monitor.windows.increments import Increments, WatermarkRecord, decode_summary
+from stream_monitor.windows.watermarks import MergedWatermark
+
+CLOCK = "clock"
+DAY = 86_400_000_000
+
+
+class JudgePartition:
+    """One summaries partition's share of JUDGE: models, versions, one merged watermark."""
+
+    def __init__(self, config: Config, directory: BaselineDirectory) -> None:
+        self._config = config
+        self._directory = directory
+        self._quantum = config.pane_quantum
+        self.clock = MergedWatermark()
+        self.models: dict[str, dict[str, Unit]] = {}
+        self._dirty: set[tuple[str, str]] = set()
+        self._outputs: list[Output] = []
+        self._followed = 0
+        self.refused: Counter[str] = Counter()
+        self.increments = 0
+
+    # ── inputs ──────────────────────────────────────────────────────────────────────────────
+
+    def process(self, records: Sequence[Record]) -> None:
+        """Take records of this partition in the order of the log."""
+        for record in records:
+            if record.value is not None:
+                self.take(decode_summary(record.value))
+
+    def take(self, summary: Increments | WatermarkRecord) -> None:
+        """Take one summary."""
+        if isinstance(summary, WatermarkRecord):
+            if self.clock.update(summary.partition, summary.partitions, summary.watermark):
+                self._advance(self.clock.value)
+            return
+        unit = self._unit(summary.model, summary.version)
+        if unit is None:
+            return
+        if summary.baseline is not None and summary.baseline not in unit.baselines:
+            baseline = self._directory.baseline(summary.baseline)
+            if baseline is None:
+                raise StateError(
+                    f"model {summary.model!r}: counts under baseline {summary.baseline[:12]}…, which is not "
+                    "on the baselines topic; was the topic emptied? Publish it again, or use a new `kafka.group`"
+                )
+            unit.baselines[baseline.hash] = baseline
+        if unit.add(summary, self._quantum, self.clock.value):
+            self.increments += 1
+            self._dirty.add((summary.model, summary.version))
+
+    def follow(self) -> bool:
+        """Take up activations that are new in the directory; True if there were any.
+
+        What was taken up when is part of the state (a unit that does not exist yet will look
+        there too): the engine writes a checkpoint with the next commit, so that a recovery
+        meets the same order.
+        """
+        fresh = self._directory.since(self._followed)
+        self._followed += len(fresh)
+        for activation in fresh:
+            for version, unit in self.models.get(activation.model, {}).items():
+                if activation.version in (version, ANY_VERSION) and unit.adopt(activation):
+                    self._dirty.add((unit.model, unit.version))
+        return bool(fresh)
+
+    def _unit(self, model: str, version: str) -> Unit | None:
+        versions = self.models.get(model)
+        if versions is None:
+            if len(self.models) >= self._config.limits.max_models:
+                self.refused["max_models"] += 1
+                return None
+            versions = self.models[model] = {}
+        unit = versions.get(version)
+        if unit is None:
+            if len(versions) >= self._config.limits.max_versions:
+                self.refused["max_versions"] += 1
+                return None
+            unit = versions[version] = Unit(self._config, self._config.model(model), version)
+            for activation in self._directory.since(0)[: self._followed]:
+                if activation.model == model and activation.version in (version, ANY_VERSION):
+                    unit.adopt(activation)
+        return unit
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────
+
+    def _advance(self, watermark: int) -> None:
+        for model in sorted(self.models):
+            units = [unit for _, unit in sorted(self.models[model].items())]
+            while True:
+                moments = [m for unit in units if (m := unit.next_moment()) is not None]
+                if not moments or (moment := min(moments)) > watermark:
+                    break
+                active = sum(unit.closed > moment - DAY for unit in units)
+                for unit in units:
+                    unit.step(moment, active=max(1, active), predecessor=_predecessor(units, unit))
+                    if unit.outputs:
+                        self._outputs.extend(unit.outputs)
+                        unit.outputs = []
+                    self._dirty.add((unit.model, unit.version))
+
+    def flush(self) -> list[Output]:
+        """Outputs since the last flush."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def metadata(self) -> str:
+        """Nothing: JUDGE's state lies in the state topic."""
+        return ""
+
+    # ── state ───────────────────────────────────────────────────────────────────────────────
+
+    def checkpoint(self) -> dict[str, bytes | None]:
+        """What changed since the last call, by part; call between commits only."""
+        parts: dict[str, bytes | None] = {CLOCK: dump_clock(self.clock, self._followed)}
+        for model, version in sorted(self._dirty):
+            parts[f"{model}\x1e{version}"] = dump_unit(self.models[model][version])
+        self._dirty.clear()
+        return parts
+
+    def restore(self, parts: Mapping[str, bytes]) -> None:
+        """Continue from the parts of checkpoints; the directory must hold their baselines."""
+        for name, data in sorted(parts.items()):
+            if name == CLOCK:
+                self._followed = load_clock(self.clock, data)
+                continue
+            model, _, version = name.partition("\x1e")
+            unit = Unit(self._config, self._config.model(model), version)
+            load_unit(unit, data, self._directory)
+            self.models.setdefault(model, {})[version] = unit
+
+    def firing(self) -> list[dict[str, Any]]:
+        """Alerts of open episodes, as they were told."""
+        return [view for unit in self.units() for view in unit.firing()]
+
+    def units(self) -> list[Unit]:
+        """All of them, sorted by model and version."""
+        return [unit for _, versions in sorted(self.models.items()) for _, unit in sorted(versions.items())]
+
+
+def _predecessor(units: list[Unit], unit: Unit) -> Activation | None:
+    """What a version without a baseline inherits: from the version seen last that has one."""
+    best: tuple[int, str] | None = None
+    found: Activation | None = None
+    for other in units:
+        if other is unit or other.baseline is None:
+            continue
+        activation = other.resolve(other.closed)
+        if activation is not None and (best is None or (other.closed, other.version) > best):
+            best = (other.closed, other.version)
+            found = Activation(
+                other.model,
+                other.version,
+                activation.first_pane,
+                other.baseline,
+                activation.origin,
+                activation.inherited_from,
+            )
+    return found

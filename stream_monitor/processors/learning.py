@@ -1,0 +1,121 @@
+"""Learning a baseline from a model's first rows, whatever way they arrived.
+
+Raw rows are taken pane by pane as panes close, so *which* rows a baseline is learned from
+follows from event time alone; and a baseline depends on the set of its rows, not on their
+order. So its hash is the same however the rows travelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stream_monitor import codec
+from stream_monitor.baselines.build import build_baseline
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.config import Limits, ResolvedModel
+from stream_monitor.events.columns import EventBatch, IntArray
+from stream_monitor.windows.increments import Increments, RawRows
+
+
+class Learner:
+    """Rows that wait until there are enough to learn from."""
+
+    def __init__(self, settings: ResolvedModel, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
+        self.rows = 0
+
+    def add_pane(self, pane: int, parts: list[tuple[int, RawRows]]) -> None:
+        """A closed pane's raw rows, with their source partitions."""
+        if parts:
+            self._panes.append((pane, parts))
+            self.rows += sum(len(raw) for _, raw in parts)
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough rows are there."""
+        return self.rows >= self._settings.learn.events
+
+    def learn(self, known: Baseline | None) -> Baseline | None:
+        """A baseline of all rows, and forget them; `known` is extended by what it lacks.
+
+        None where the features found are none, or would pass `limits.max_features`.
+        """
+        batches = list(self._batches())
+        self._panes.clear()
+        self.rows = 0
+        room = self._limits.max_features - (0 if known is None else len(known.features))
+        if room <= 0 or not any(batch.features for batch in batches):
+            return None
+        fresh = build_baseline(
+            batches,
+            source="learned",
+            pane=self._settings.pane,
+            max_features=room,
+            max_categories=self._limits.max_categories,
+        )
+        if known is None:
+            return fresh
+        profiles = [p for p in fresh.features if p.name not in known.index]
+        if not profiles:
+            return None
+        features = tuple(sorted([*known.features, *profiles], key=lambda p: p.name))
+        return replace(known, features=features, source=f"{known.source} and learned")
+
+    def _batches(self) -> Iterator[EventBatch]:
+        for pane, parts in self._panes:
+            for _, raw in parts:
+                yield EventBatch(
+                    model="",
+                    version="",
+                    # The pane is all of a row's time that variance inflation needs.
+                    time=np.full(len(raw), pane, np.int64),
+                    append_ms=np.full(len(raw), -1, np.int64),
+                    offset=raw.offset,
+                    position=raw.position,
+                    features=raw.columns,
+                )
+
+    def encode(self) -> bytes:
+        """For a checkpoint."""
+        blobs = []
+        index = []
+        for pane, parts in self._panes:
+            for partition, raw in parts:
+                blobs.append(_carrier(pane, partition, raw).encode())
+                index.append([pane, partition, len(blobs[-1])])
+        return codec.pack({"index": index}, {"blobs": np.frombuffer(b"".join(blobs), np.uint8)})
+
+    def load(self, data: bytes) -> None:
+        """Continue from `encode`."""
+        meta, arrays = codec.unpack(data)
+        raw_bytes = arrays["blobs"].tobytes()
+        self._panes.clear()
+        self.rows = 0
+        at = 0
+        for pane, partition, size in meta["index"]:
+            part = Increments.decode(*codec.unpack(raw_bytes[at : at + size]))
+            at += size
+            assert part.raw is not None
+            if not self._panes or self._panes[-1][0] != pane:
+                self._panes.append((pane, []))
+            self._panes[-1][1].append((partition, part.raw))
+            self.rows += len(part.raw)
+
+
+def _carrier(pane: int, partition: int, raw: RawRows) -> Increments:
+    """Increments that carry raw rows alone: their encoding serves the checkpoint too."""
+    one: IntArray = np.zeros(1, np.int64)
+    none32, none64, wide = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros((1, 0))
+    zero_sums: Mapping[str, Any] = {"sums": wide.astype(np.int64), "squares": wide.astype(np.int64)}
+    return Increments(
+        model="", version="", partition=partition, first_offset=0, last_offset=0, part=0, baseline=None,
+        pane=np.array([pane], np.int64), mark=one, rows=one, errors=one, first=one, last=one,
+        entry_slot=none32, entry_bin=none32, entry_count=none64, **zero_sums, low=wide, high=wide,
+        sketch_slot=none32, sketch_feature=none32, sketch_key=none32, sketch_count=none64, raw=raw,
+    )  # fmt: skip

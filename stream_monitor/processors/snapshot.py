@@ -1,0 +1,139 @@
+"""A unit's whole state as one record, and back: restore equals never stopped.
+
+Baselines are named by hash; their bodies lie on the baselines topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stream_monitor import codec
+from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.records import Activation
+from stream_monitor.errors import StateError
+from stream_monitor.processors.unit import OpenPane, Unit
+from stream_monitor.windows.increments import Increments
+from stream_monitor.windows.tally import Tally
+from stream_monitor.windows.watermarks import MergedWatermark
+
+
+def dump_clock(clock: MergedWatermark, followed: int) -> bytes:
+    """The merged watermark, and how many activations were taken up."""
+    return codec.pack(clock.state() | {"followed": followed})
+
+
+def load_clock(clock: MergedWatermark, data: bytes) -> int:
+    """Continue from `dump_clock`; the number of activations taken up."""
+    meta, _ = codec.unpack(data)
+    clock.load(meta)
+    return int(meta["followed"])
+
+
+def dump_unit(unit: Unit) -> bytes:
+    """Everything that a unit decides by."""
+    blobs: list[bytes] = []
+
+    def blob(data: bytes) -> int:
+        blobs.append(data)
+        return len(blobs) - 1
+
+    panes = [
+        [
+            pane,
+            [[digest, blob(tally.encode())] for digest, tally in opened.tallies.items()],
+            [blob(part.encode()) for part in opened.raw],
+        ]
+        for pane, opened in sorted(unit.panes.items())
+    ]
+    late = [
+        [due, [[pane, blob(part.encode())] for pane, part in parts]] for due, parts in sorted(unit.late.items())
+    ]
+    monitor, arrays = (None, {}) if unit.monitor is None else unit.monitor.state()
+    meta: dict[str, Any] = {
+        "pane": unit.settings.pane,
+        "activations": [
+            [a.model, a.version, a.first_pane, a.baseline.hash, a.origin, a.inherited_from]
+            for a in unit.activations
+        ],
+        "baselines": sorted(unit.baselines),
+        "baseline": None if unit.baseline is None else unit.baseline.hash,
+        "panes": panes,
+        "late": late,
+        "windows": [[window.length, blob(window.encode())] for window in unit.windows],
+        "incidents": unit.incidents.state(),
+        "learner": blob(unit.learner.encode()),
+        "seen": sorted((p, *at) for p, at in unit.seen.items()),
+        "closed": unit.closed,
+        "expired": unit.expired,
+        "monitor": monitor,
+        "sizes": [len(b) for b in blobs],
+    }
+    return codec.pack(
+        meta,
+        {f"monitor.{name}": array for name, array in arrays.items()}
+        | {"blobs": np.frombuffer(b"".join(blobs), np.uint8)},
+    )
+
+
+def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
+    """Continue a fresh unit from `dump_unit`."""
+    meta, arrays = codec.unpack(data)
+    if meta["pane"] != unit.settings.pane:
+        raise StateError(
+            f"model {unit.model!r}: its state has panes of {meta['pane'] / 1e6:g} s, the configuration says "
+            f"{unit.settings.pane / 1e6:g} s; put it back, or use a new `kafka.group` to start anew"
+        )
+    raw = arrays["blobs"].tobytes()
+    cuts = np.cumsum([0, *meta["sizes"]]).tolist()
+    blobs = [raw[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    unit.baselines = {digest: _baseline(unit, directory, digest) for digest in meta["baselines"]}
+    unit.activations = [
+        Activation(model, version, first, unit.baselines[digest], origin, inherited)
+        for model, version, first, digest, origin, inherited in meta["activations"]
+    ]
+    if meta["baseline"] is not None:
+        unit.baseline = unit.baselines[meta["baseline"]]
+        unit.monitor = unit.new_monitor(unit.baseline)
+        unit.monitor.load(
+            meta["monitor"],
+            {k.removeprefix("monitor."): v for k, v in arrays.items() if k.startswith("monitor.")},
+        )
+        for window in unit.windows:
+            window.relayout(unit.baseline, unit.monitor.needed)
+    saved = {length: blobs[at] for length, at in meta["windows"]}
+    for window in unit.windows:
+        if window.length in saved:
+            window.load(saved[window.length], unit.baselines)
+    for pane, tallies, parts in meta["panes"]:
+        unit.panes[pane] = OpenPane(
+            {digest: _tally(blobs[at], unit.baselines) for digest, at in tallies},
+            [_part(blobs[at]) for at in parts],
+        )
+    unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}
+    unit.restore_due()
+    unit.incidents.load(meta["incidents"])
+    unit.learner.load(blobs[meta["learner"]])
+    unit.seen = {p: (last, part) for p, last, part in meta["seen"]}
+    unit.closed, unit.expired = meta["closed"], meta["expired"]
+
+
+def _baseline(unit: Unit, directory: BaselineDirectory, digest: str) -> Baseline:
+    baseline = directory.baseline(digest)
+    if baseline is None:
+        raise StateError(
+            f"model {unit.model!r} version {unit.version!r}: its state was made under baseline {digest[:12]}…, "
+            "which is not on the baselines topic; publish it again, or use a new `kafka.group`"
+        )
+    return baseline
+
+
+def _tally(data: bytes, baselines: Mapping[str, Baseline]) -> Tally:
+    return Tally.decode(data, baselines)
+
+
+def _part(data: bytes) -> Increments:
+    return Increments.decode(*codec.unpack(data))

@@ -1,0 +1,372 @@
+"""One model version in JUDGE: panes fill, close in order, are judged, and windows follow.
+
+What happens at a moment of event time b, in this order (`step`):
+  1. late rows that are due at b correct windows
+  2. the pane that ends at b closes: baseline chosen or learned, detectors, episodes
+  3. windows that end at b close: aggregates, window tests, episodes held or ended
+Nothing here depends on when or in what pieces the increments arrived.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream_monitor.alerting.budget import Budget
+from stream_monitor.alerting.episodes import DRIFT, Incidents, Transition
+from stream_monitor.alerting.render import AlertContext, render_alert
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.records import Activation, encode_activation
+from stream_monitor.config import Config, ResolvedModel
+from stream_monitor.monitors.detection import Detection
+from stream_monitor.monitors.drift import DriftMonitor
+from stream_monitor.monitors.report import window_report
+from stream_monitor.processors.learning import Learner
+from stream_monitor.processors.parts import newcomers, one_slot, tally_of, without_counts
+from stream_monitor.records import Output
+from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
+from stream_monitor.windows.panes import NEVER, rfc3339
+from stream_monitor.windows.tally import Tally
+from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
+
+
+@dataclass(slots=True)
+class OpenPane:
+    """What arrived for a pane that has not closed: sums by baseline hash, and raw parts."""
+
+    tallies: dict[str | None, Tally] = field(default_factory=dict)
+    raw: list[Increments] = field(default_factory=list)
+
+
+class Unit:
+    """State and rules of one (model, version). Collects outputs; the caller takes them."""
+
+    def __init__(self, config: Config, settings: ResolvedModel, version: str) -> None:
+        self.model = settings.name
+        self.version = version
+        self.settings = settings
+        self._config = config
+        self._config_hash = settings.hash
+        self.activations: list[Activation] = []
+        self.baselines: dict[str, Baseline] = {}
+        self.baseline: Baseline | None = None
+        self.monitor: DriftMonitor | None = None
+        self.panes: dict[int, OpenPane] = {}
+        self.late: dict[int, list[tuple[int, Increments]]] = {}  # due -> (pane, part)
+        self._due: list[int] = []  # heap of pane ends and late marks
+        self.windows = [self._window(length) for length in sorted(settings.windows)]
+        self.incidents = Incidents((self.model, version), settings.resolve_after)
+        self.learner = Learner(settings, config.limits)
+        self.seen: dict[int, tuple[int, int]] = {}
+        self.closed = NEVER  # end of the last pane closed
+        self.expired = 0
+        self.outputs: list[Output] = []
+
+    def new_monitor(self, baseline: Baseline) -> DriftMonitor:
+        """A drift monitor under this model's budget."""
+        budget = self.settings.alert_budget
+        return DriftMonitor(
+            baseline, self.settings, Budget(budget.false_alarms, budget.period, self.settings.pane)
+        )
+
+    def _window(self, length: int) -> TumblingWindow:
+        needed = 0 if self.monitor is None else self.monitor.needed
+        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, needed)
+
+    # ── what arrives ────────────────────────────────────────────────────────────────────────
+
+    def add(self, part: Increments, quantum: int, merged: int) -> bool:
+        """Take increments; False if these offsets were seen before. `merged`: the watermark."""
+        at = (part.last_offset, part.part)
+        if at <= self.seen.get(part.partition, (-1, -1)):
+            return False
+        self.seen[part.partition] = at
+        for slot in range(len(part.pane)):
+            pane, mark = int(part.pane[slot]), int(part.mark[slot])
+            if mark == ON_TIME and pane + self.settings.pane <= merged:
+                # Only a partition that was added to the topic can bring this: treat as late.
+                mark = merged
+            if mark == ON_TIME:
+                self._add_on_time(pane, part, slot)
+            else:
+                due = mark + quantum
+                if due not in self.late:
+                    heapq.heappush(self._due, due)
+                self.late.setdefault(due, []).append((pane, one_slot(part, slot)))
+        return True
+
+    def _add_on_time(self, pane: int, part: Increments, slot: int) -> None:
+        opened = self.panes.get(pane)
+        if opened is None:
+            opened = self.panes[pane] = OpenPane()
+            heapq.heappush(self._due, pane + self.settings.pane)
+        if part.raw is not None:
+            single = one_slot(part, slot)
+            if single.raw is not None and len(single.raw):
+                opened.raw.append(single)
+                return
+            part, slot = single, 0
+        tally = opened.tallies.get(part.baseline)
+        if tally is None:
+            tally = opened.tallies[part.baseline] = Tally(self._known(part.baseline))
+        tally.add_slot(part, slot)
+
+    def _known(self, digest: str | None) -> Baseline | None:
+        return None if digest is None else self.baselines[digest]
+
+    def adopt(self, activation: Activation) -> bool:
+        """Take an activation for this version; False if it says nothing new."""
+        for known in self.activations:
+            if known.first_pane == activation.first_pane and known.version == activation.version:
+                if known.baseline.hash == activation.baseline.hash:
+                    return False
+                self.activations.remove(known)
+                break
+        self.activations.append(activation)
+        self.activations.sort(key=lambda a: (a.first_pane, a.version != "*"))
+        self.baselines.setdefault(activation.baseline.hash, activation.baseline)
+        return True
+
+    def resolve(self, pane: int) -> Activation | None:
+        """The activation that `pane` is judged by; this version's own before `*`."""
+        best: Activation | None = None
+        for activation in self.activations:
+            if activation.first_pane <= pane and (
+                best is None or activation.version != "*" or best.version == "*"
+            ):
+                best = activation
+        return best
+
+    # ── time ────────────────────────────────────────────────────────────────────────────────
+
+    def next_moment(self) -> int | None:
+        """The next event time at which something is due."""
+        moments = [end for window in self.windows if (end := window.next_end) is not None]
+        if self._due:
+            moments.append(self._due[0])
+        return min(moments) if moments else None
+
+    def restore_due(self) -> None:
+        """After a restore: what is due follows from open panes and late rows."""
+        self._due = [pane + self.settings.pane for pane in self.panes] + list(self.late)
+        heapq.heapify(self._due)
+
+    def step(self, moment: int, *, active: int, predecessor: Activation | None) -> None:
+        """Everything that is due at `moment` (see the module)."""
+        while self._due and self._due[0] <= moment:
+            heapq.heappop(self._due)
+        if moment in self.late:
+            self._correct(self.late.pop(moment), moment)
+        if (opened := self.panes.pop(moment - self.settings.pane, None)) is not None:
+            self._close_pane(moment - self.settings.pane, opened, active, predecessor)
+        for window in self.windows:
+            if window.next_end is not None and window.next_end <= moment:
+                self._close_window(window, active)
+
+    def _close_pane(self, pane: int, opened: OpenPane, active: int, predecessor: Activation | None) -> None:
+        end = pane + self.settings.pane
+        self.closed = end
+        if self.resolve(pane) is None and predecessor is not None:
+            # A new version is judged by what the last one was judged by, and says so.
+            self._activate(
+                Activation(
+                    self.model, self.version, pane, predecessor.baseline, "inherited", predecessor.version
+                )
+            )
+        self._switch(self.resolve(pane))
+        tally = Tally(self.baseline)
+        for made_under, counted in opened.tallies.items():
+            if made_under is None and self.baseline is not None:
+                # Rows without any raw column: every feature is missing in them.
+                tally.add(_all_missing(counted, self.baseline))
+            else:
+                tally.add(counted.relayout(self.baseline))
+        learnt: list[tuple[int, RawRows]] = []
+        for part in opened.raw:
+            tally.add(tally_of(part, self._known(part.baseline), self.baseline))
+            assert part.raw is not None
+            raw = without_counts(part, newcomers(part.raw, self.baseline))
+            if raw is not None:
+                learnt.append((part.partition, raw))
+        for window in self.windows:
+            window.add_pane(pane, tally)
+        if self.monitor is not None:
+            opened_now = self.incidents.incident is not None
+            self._detect(self.monitor.pane(tally, pane, incident_open=opened_now, active=active))
+        self._learn(pane, end, learnt)
+
+    def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]]) -> None:
+        self.learner.add_pane(pane, learnt)
+        if self.learner.ready:
+            baseline = self.learner.learn(self.baseline)
+            if baseline is not None:
+                self._activate(Activation(self.model, self.version, end, baseline, "learned", None))
+
+    def _activate(self, activation: Activation) -> None:
+        if self.adopt(activation):
+            self.outputs.append(encode_activation(activation))
+
+    def _switch(self, activation: Activation | None) -> None:
+        """Judge by another baseline from here on; what it shares with the old one is kept."""
+        if activation is None or (
+            self.baseline is not None and activation.baseline.hash == self.baseline.hash
+        ):
+            return
+        self.baseline = activation.baseline
+        self.monitor = self.new_monitor(self.baseline)
+        for window in self.windows:
+            window.relayout(self.baseline, self.monitor.needed)
+
+    def _close_window(self, window: TumblingWindow, active: int) -> None:
+        block = window.close()
+        drift: dict[str, dict[str, Any]] = {}
+        found: list[Detection] = []
+        if self.monitor is not None and block.tally is not None:
+            drift, found = self.monitor.scores(
+                window.extended(), window.length, active, block.tally.sources
+            )
+        self._report(window, block, drift)
+        self._detect(found)
+        if window is self.windows[0]:
+            self._hold(window, block)
+
+    def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
+        assert block.tally is not None
+        self.outputs.extend(
+            window_report(
+                model=self.model,
+                version=self.version,
+                length=window.length,
+                start=block.start,
+                revision=block.revision,
+                tally=block.tally,
+                config=self._config_hash,
+                origin=self._origin(),
+                provisional=self.monitor is None or self.monitor.provisional,
+                expired=self.expired,
+                drift=drift,
+                max_bytes=self._config.limits.max_message_bytes,
+            )
+        )
+
+    def _origin(self) -> str | None:
+        activation = self.resolve(self.closed - self.settings.pane)
+        if activation is None or self.baseline is None:
+            return None
+        if activation.origin == "inherited":
+            return f"inherited from {activation.inherited_from}"
+        return activation.origin
+
+    def _correct(self, parts: list[tuple[int, Increments]], moment: int) -> None:
+        """Late rows: windows are revised, detectors are not run again."""
+        revised: dict[tuple[int, int], tuple[TumblingWindow, Block]] = {}
+        # Order of arrival must not show: revisions count moments, not parts.
+        by_pane: dict[int, Tally] = {}
+        for pane, part in parts:
+            if pane == EXPIRED:
+                self.expired += int(part.rows.sum())
+                continue
+            tally = tally_of(part, self._known(part.baseline), self.baseline)
+            if pane in by_pane:
+                by_pane[pane].add(tally)
+            else:
+                by_pane[pane] = tally
+        for pane, tally in sorted(by_pane.items()):
+            kept = False
+            for window in self.windows:
+                try:
+                    block = window.correct(pane, tally, moment)
+                except KeyError:
+                    continue
+                kept = True
+                if block is not None:
+                    revised[window.length, block.start] = (window, block)
+            if not kept:
+                self.expired += tally.rows
+        for (_, start), (window, block) in sorted(revised.items(), key=lambda item: item[0]):
+            newest = next(b for b in window.blocks if b.start == start)
+            self._report(window, newest, {})
+
+    # ── episodes ────────────────────────────────────────────────────────────────────────────
+
+    def _detect(self, found: list[Detection]) -> None:
+        told = self.incidents.detect(found)
+        opened = {(t.episode.feature, t.episode.detection["detector"]): t.state for t in told}
+        for detection in found:
+            view = {
+                "model": self.model,
+                "version": self.version,
+                "role": opened.get((detection.feature, detection.detector), "agrees"),
+                "detection": detection,
+            }
+            self.outputs.append(Output("detections", None, None, view=view))
+        self._tell(told)
+
+    def _hold(self, window: TumblingWindow, block: Block) -> None:
+        if self.monitor is None:
+            return
+        told = []
+        for key, episode in sorted(self.incidents.episodes.items()):
+            if block.start < episode.since:
+                continue  # it began inside this window: too early to say
+            # As many rows as the detection rested on: fewer could not show what it saw.
+            wanted = min(max(episode.rows, window.needed), MEMORY * window.needed)
+            seen = window.since(episode.since, wanted)
+            dirty = None if seen is None else self.monitor.holds(
+                episode.feature, episode.channel, seen, whole=episode.alertname in DRIFT
+            )
+            if dirty is None:
+                continue
+            ended = self.incidents.judge(key, dirty, block.start + window.length)
+            if ended is not None:
+                told.append(ended)
+                self.monitor.forget(episode.feature)
+        if told and self.incidents.incident is None:
+            self.monitor.forget(None)
+        self._tell(told)
+
+    def _tell(self, told: list[Transition]) -> None:
+        if told:
+            context = self._context()
+            self.outputs.extend(render_alert(transition, context) for transition in told)
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The alerts of open episodes, as they were told when they opened."""
+        if not self.incidents.episodes:
+            return []
+        context = self._context()
+        return [
+            render_alert(Transition(episode, episode.state, episode.opened), context).view
+            for episode in self.incidents.episodes.values()
+        ]
+
+    def _context(self) -> AlertContext:
+        assert self.baseline is not None and self.monitor is not None
+        return AlertContext(
+            model=self.model,
+            version=self.version,
+            baseline=self.baseline.hash,
+            config=self._config_hash,
+            provisional=self.monitor.provisional,
+            generator_url=self._config.alert.generator_url,
+            runbook_url=self._config.alert.runbook_url,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """A few facts for people: what `status` and logs show."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "closed": None if self.closed == NEVER else rfc3339(self.closed),
+            "baseline": None if self.baseline is None else self.baseline.hash,
+            "open_panes": len(self.panes),
+            "open_episodes": len(self.incidents.episodes),
+        }
+
+
+def _all_missing(part: Tally, baseline: Baseline) -> Tally:
+    """Rows that had no feature at all, under a baseline: each counts as missing everywhere."""
+    tally = part.relayout(baseline)
+    tally.counts[baseline.offsets[:-1]] += part.rows
+    return tally

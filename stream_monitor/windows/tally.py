@@ -1,0 +1,236 @@
+"""Tally: the sum of increments over a pane or a window, in the layout of one baseline.
+
+Everything in it adds up exactly (integers, minima, maxima), so the order of adding is of no
+consequence. Of a feature that had no profile yet only `presence` is kept: how many rows had
+it. (The others lacked it: whether a batch held the column at all says nothing.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_monitor import codec
+from stream_monitor.baselines.profile import MISSING_BIN, Baseline
+from stream_monitor.events.columns import IntArray
+from stream_monitor.windows.increments import Increments
+
+_KEY_BASE = 1 << 31  # sketch keys are int32; code = feature · 2^32 + key + 2^31
+_COMPACT_AT = 16
+
+
+class SketchSum:
+    """Sketch counts of many features as sorted codes; parts are merged when they pile up."""
+
+    def __init__(self) -> None:
+        self._codes: list[IntArray] = []
+        self._counts: list[IntArray] = []
+
+    def add(self, feature: Any, key: Any, count: IntArray) -> None:
+        """Add entries: feature index, bucket key, count, all of one shape."""
+        if len(count):
+            self._add(np.asarray(feature, np.int64) * (1 << 32) + np.asarray(key, np.int64) + _KEY_BASE, count)
+
+    def _add(self, codes: IntArray, counts: IntArray) -> None:
+        self._codes.append(codes)
+        self._counts.append(counts)
+        if len(self._codes) >= _COMPACT_AT:
+            self.compact()
+
+    def merge(self, other: SketchSum) -> None:
+        """Add all of `other`."""
+        codes, counts = other.compact()
+        if len(codes):
+            self._add(codes, counts)
+
+    def compact(self) -> tuple[IntArray, IntArray]:
+        """(codes, counts), codes sorted and unique."""
+        if len(self._codes) == 1:
+            # One part may still hold a code twice (several slots of one message).
+            codes, counts = self._codes[0], self._counts[0]
+            if len(codes) < 2 or bool((codes[1:] > codes[:-1]).all()):
+                return codes, counts
+        if not self._codes:
+            empty = np.zeros(0, np.int64)
+            return empty, empty
+        codes = np.concatenate(self._codes)
+        counts = np.concatenate(self._counts)
+        order = np.argsort(codes, kind="stable")
+        codes, counts = codes[order], counts[order]
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        self._codes = [codes[starts]]
+        self._counts = [np.add.reduceat(counts, starts)]
+        return self._codes[0], self._counts[0]
+
+    def of(self, feature: int) -> tuple[NDArray[np.int32], IntArray]:
+        """(keys, counts) of one feature, keys sorted."""
+        codes, counts = self.compact()
+        a, b = np.searchsorted(codes, [feature << 32, (feature + 1) << 32])
+        return (codes[a:b] - (feature << 32) - _KEY_BASE).astype(np.int32), counts[a:b]
+
+    def moved(self, mapping: Mapping[int, int]) -> SketchSum:
+        """The same counts with feature indices replaced; features not in `mapping` are dropped."""
+        moved = SketchSum()
+        for old, new in mapping.items():
+            keys, counts = self.of(old)
+            moved.add(np.full(len(keys), new), keys, counts)
+        return moved
+
+
+class Tally:
+    """Sums over one pane or window. `baseline` None means that no feature has a profile."""
+
+    __slots__ = (
+        "baseline",
+        "counts",
+        "errors",
+        "high",
+        "late",
+        "low",
+        "presence",
+        "rows",
+        "sketch",
+        "sources",
+        "squares",
+        "sums",
+    )
+
+    def __init__(self, baseline: Baseline | None) -> None:
+        features = 0 if baseline is None else len(baseline.features)
+        self.baseline = baseline
+        self.rows = 0
+        self.errors = 0
+        self.late = 0
+        self.counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
+        self.sums = np.zeros(features, np.int64)
+        self.squares = np.zeros(features, np.int64)
+        self.low = np.full(features, np.inf)
+        self.high = np.full(features, -np.inf)
+        self.sketch = SketchSum()
+        self.presence: dict[str, int] = {}
+        self.sources: dict[int, tuple[int, int]] = {}
+
+    @property
+    def latency_feature(self) -> int:
+        """The sketch's index of the latency: one behind the features."""
+        return len(self.sums)
+
+    def add_slot(self, part: Increments, slot: int) -> None:
+        """Add one slot of increments that were made under this tally's baseline (or none)."""
+        self.rows += int(part.rows[slot])
+        self.errors += int(part.errors[slot])
+        self.source(part.partition, int(part.first[slot]), int(part.last[slot]))
+        a, b = np.searchsorted(part.entry_slot, [slot, slot + 1])
+        if b > a:
+            # Entries of one slot are unique bins, so fancy addition loses nothing.
+            self.counts[part.entry_bin[a:b]] += part.entry_count[a:b]
+        if part.sums.shape[1]:
+            self.sums += part.sums[slot]
+            self.squares += part.squares[slot]
+            np.minimum(self.low, part.low[slot], out=self.low)
+            np.maximum(self.high, part.high[slot], out=self.high)
+        a, b = np.searchsorted(part.sketch_slot, [slot, slot + 1])
+        self.sketch.add(part.sketch_feature[a:b], part.sketch_key[a:b], part.sketch_count[a:b])
+
+    def source(self, partition: int, first: int, last: int) -> None:
+        """Note that rows of these source offsets are in the sum."""
+        known = self.sources.get(partition)
+        self.sources[partition] = (
+            (first, last) if known is None else (min(first, known[0]), max(last, known[1]))
+        )
+
+    def add(self, other: Tally) -> None:
+        """Add `other`, which must have the same baseline (see `relayout`)."""
+        self.rows += other.rows
+        self.errors += other.errors
+        self.late += other.late
+        self.counts += other.counts
+        self.sums += other.sums
+        self.squares += other.squares
+        np.minimum(self.low, other.low, out=self.low)
+        np.maximum(self.high, other.high, out=self.high)
+        self.sketch.merge(other.sketch)
+        for name, present in other.presence.items():
+            self.add_presence(name, present)
+        for partition, (first, last) in other.sources.items():
+            self.source(partition, first, last)
+
+    def add_presence(self, name: str, present: int) -> None:
+        """Count rows that had a feature which has no profile here."""
+        self.presence[name] = self.presence.get(name, 0) + present
+
+    def relayout(self, baseline: Baseline | None) -> Tally:
+        """The same sums under another baseline.
+
+        A feature whose profile is the same keeps its counts; of any other only presence is
+        left, because counts over other bins cannot be converted.
+        """
+        if baseline is self.baseline or (
+            baseline is not None and self.baseline is not None and baseline.hash == self.baseline.hash
+        ):
+            return self
+        moved = Tally(baseline)
+        moved.rows, moved.errors, moved.late = self.rows, self.errors, self.late
+        moved.sources = dict(self.sources)
+        mapping = {self.latency_feature: moved.latency_feature}
+        for name, present in self.presence.items():
+            moved.add_presence(name, present)
+        for i, profile in enumerate(() if self.baseline is None else self.baseline.features):
+            assert self.baseline is not None
+            a, b = int(self.baseline.offsets[i]), int(self.baseline.offsets[i + 1])
+            mine = self.counts[a:b]
+            j = None if baseline is None else baseline.index.get(profile.name)
+            if baseline is not None and j is not None and baseline.features[j].hash == profile.hash:
+                moved.counts[baseline.offsets[j] : baseline.offsets[j + 1]] = mine
+                moved.sums[j], moved.squares[j] = self.sums[i], self.squares[i]
+                moved.low[j], moved.high[j] = self.low[i], self.high[i]
+                mapping[i] = j
+            elif present := int(mine.sum() - mine[MISSING_BIN]):
+                moved.add_presence(profile.name, present)
+        moved.sketch = self.sketch.moved(mapping)
+        return moved
+
+    def encode(self) -> bytes:
+        """For a checkpoint; counts are stored sparse."""
+        at = np.flatnonzero(self.counts)
+        codes, counts = self.sketch.compact()
+        return codec.pack(
+            {
+                "rows": self.rows,
+                "errors": self.errors,
+                "late": self.late,
+                "presence": self.presence,
+                "sources": sorted((p, *offsets) for p, offsets in self.sources.items()),
+                "baseline": None if self.baseline is None else self.baseline.hash,
+            },
+            {
+                "at": at.astype(np.int32),
+                "counts": self.counts[at],
+                "sums": self.sums,
+                "squares": self.squares,
+                "low": self.low,
+                "high": self.high,
+                "sketch.codes": codes,
+                "sketch.counts": counts,
+            },
+        )
+
+    @classmethod
+    def decode(cls, data: bytes, baselines: Mapping[str, Baseline]) -> Tally:
+        """From `encode`; `baselines` by hash must hold the one it was made under."""
+        meta, arrays = codec.unpack(data)
+        tally = cls(None if meta["baseline"] is None else baselines[meta["baseline"]])
+        tally.rows, tally.errors, tally.late = meta["rows"], meta["errors"], meta["late"]
+        tally.presence = dict(meta["presence"])
+        tally.sources = {p: (first, last) for p, first, last in meta["sources"]}
+        tally.counts[arrays["at"]] = arrays["counts"]
+        tally.sums = arrays["sums"].copy()
+        tally.squares = arrays["squares"].copy()
+        tally.low = arrays["low"].copy()
+        tally.high = arrays["high"].copy()
+        tally.sketch._codes = [arrays["sketch.codes"]]
+        tally.sketch._counts = [arrays["sketch.counts"]]
+        return tally

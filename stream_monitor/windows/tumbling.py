@@ -1,0 +1,272 @@
+"""Tumbling windows as running sums over panes, which extend back until they hold enough rows.
+
+A window of length L is a block [k·L, (k+1)·L). Blocks without rows do not exist. The newest
+closed block, with as many before it as are needed for `needed` rows, is what window tests see
+(`extended`); what is shown is the block alone. A block's whole tally is kept for the allowed
+lateness, so that a correction can revise it; of older ones only sparse counts are left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_monitor import codec
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.events.columns import IntArray
+from stream_monitor.windows.panes import floor_to
+from stream_monitor.windows.tally import Tally
+
+MAX_BLOCKS = 2048
+"""How far a window extends back at the most, in blocks that hold rows."""
+MEMORY = 8
+"""How many times the rows that a test needs are remembered, for `since`."""
+
+
+@dataclass(slots=True)
+class Block:
+    """One closed window: sparse counts always, the tally while corrections may come."""
+
+    start: int
+    rows: int
+    at: NDArray[np.int32]
+    counts: IntArray
+    tally: Tally | None
+    revision: int = 0
+
+    @classmethod
+    def of(cls, start: int, tally: Tally, revision: int = 0) -> Block:
+        at = np.flatnonzero(tally.counts).astype(np.int32)
+        return cls(start, tally.rows, at, tally.counts[at], tally, revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """What a window test sees: counts (T,) over [start, end), and how many rows."""
+
+    start: int
+    end: int
+    rows: int
+    counts: IntArray
+
+
+class TumblingWindow:
+    """One window length of one model version."""
+
+    def __init__(self, length: int, retention: int, baseline: Baseline | None, needed: int) -> None:
+        self.length = length
+        self.retention = retention
+        self.baseline = baseline
+        self.needed = needed
+        self.open_start: int | None = None
+        self._open = Tally(baseline)
+        self.blocks: deque[Block] = deque()
+        self._from = 0  # index into blocks of the first block of the extended window
+        self._rows = 0
+        self._counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
+
+    @property
+    def next_end(self) -> int | None:
+        """When the open block ends; None if there is none."""
+        return None if self.open_start is None else self.open_start + self.length
+
+    def add_pane(self, pane: int, tally: Tally) -> None:
+        """Add a closed pane (panes come in order) to the open block."""
+        if self.open_start is None:
+            self.open_start = floor_to(pane, self.length)
+            self._open = Tally(self.baseline)
+        self._open.add(tally)
+
+    def close(self) -> Block:
+        """End the open block: it becomes the newest one and enters the extended window."""
+        assert self.open_start is not None
+        block = Block.of(self.open_start, self._open)
+        self.open_start = None
+        self._open = Tally(self.baseline)
+        self.blocks.append(block)
+        self._rows += block.rows
+        self._counts[block.at] += block.counts
+        while self._from < len(self.blocks) - 1 and (
+            self._rows - self.blocks[self._from].rows >= self.needed
+            or len(self.blocks) - self._from > MAX_BLOCKS
+        ):
+            self._leave(self.blocks[self._from])
+            self._from += 1
+        self._forget(block.start + self.length - self.retention)
+        return block
+
+    def _forget(self, horizon: int) -> None:
+        """Drop blocks that neither tests nor corrections will ask for again."""
+        spare = sum(b.rows for b in self.blocks) - MEMORY * self.needed
+        while self._from > 0 and self.blocks[0].start + self.length <= horizon:
+            spare -= self.blocks[0].rows
+            if spare < 0 and len(self.blocks) <= 2 * MAX_BLOCKS:
+                break
+            self.blocks.popleft()
+            self._from -= 1
+        for old in self.blocks:
+            if old.start + self.length > horizon:
+                break
+            old.tally = None
+
+    def _leave(self, block: Block) -> None:
+        self._rows -= block.rows
+        self._counts[block.at] -= block.counts
+
+    def extended(self) -> Extended:
+        """The newest closed block, extended back until it holds `needed` rows (or all there is)."""
+        newest = self.blocks[-1]
+        return Extended(
+            self.blocks[self._from].start, newest.start + self.length, self._rows, self._counts
+        )
+
+    def since(self, time: int, wanted: int) -> Extended | None:
+        """The newest closed blocks, back to `wanted` rows but not before `time`."""
+        counts = np.zeros_like(self._counts)
+        rows, start = 0, None
+        for block in reversed(self.blocks):
+            if block.start < time or rows >= wanted:
+                break
+            counts[block.at] += block.counts
+            rows += block.rows
+            start = block.start
+        if start is None:
+            return None
+        return Extended(start, self.blocks[-1].start + self.length, rows, counts)
+
+    def correct(self, pane: int, tally: Tally, now: int) -> Block | None:
+        """Add late rows of a pane at time `now`. The revised closed block; None if it is open.
+
+        Raises `KeyError` where the block is beyond the retention.
+        """
+        start = floor_to(pane, self.length)
+        if start + self.length > now:
+            if self.open_start is None:
+                self.open_start = start
+                self._open = Tally(self.baseline)
+            self._open.add(tally)
+            self._open.late += tally.rows
+            return None
+        for i in range(len(self.blocks) - 1, -1, -1):
+            block = self.blocks[i]
+            if block.start == start:
+                if block.tally is None:
+                    raise KeyError(start)
+                return self._revise(i, block, tally)
+            if block.start < start:
+                return self._insert(i + 1, start, tally)
+        return self._insert(0, start, tally)
+
+    def _insert(self, i: int, start: int, tally: Tally) -> Block:
+        """A late block where there were no rows at all."""
+        fresh = Tally(self.baseline)
+        fresh.add(tally)
+        fresh.late += tally.rows
+        block = Block.of(start, fresh, revision=1)
+        if not self.blocks:
+            # Nothing was ever closed: it is the newest block of all.
+            self.blocks.append(block)
+            self._rows += block.rows
+            self._counts[block.at] += block.counts
+            return block
+        self.blocks.insert(i, block)
+        if i <= self._from:
+            self._from += 1
+        else:
+            self._rows += block.rows
+            self._counts[block.at] += block.counts
+        return block
+
+    def _revise(self, i: int, block: Block, tally: Tally) -> Block:
+        assert block.tally is not None
+        inside = i >= self._from
+        if inside:
+            self._leave(block)
+        block.tally.add(tally)
+        block.tally.late += tally.rows
+        revised = Block.of(block.start, block.tally, block.revision + 1)
+        self.blocks[i] = revised
+        if inside:
+            self._rows += revised.rows
+            self._counts[revised.at] += revised.counts
+        return revised
+
+    def relayout(self, baseline: Baseline | None, needed: int) -> None:
+        """Go on under another baseline: counts of features with the same profile are kept."""
+        keep = _kept_bins(self.baseline, baseline)
+        self._open = self._open.relayout(baseline)
+        for block in self.blocks:
+            moved = keep[block.at]
+            block.at, block.counts = moved[moved >= 0].astype(np.int32), block.counts[moved >= 0]
+            if block.tally is not None:
+                block.tally = block.tally.relayout(baseline)
+        self.baseline, self.needed = baseline, needed
+        self._counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
+        for block in list(self.blocks)[self._from :]:
+            self._counts[block.at] += block.counts
+
+    def encode(self) -> bytes:
+        """For a checkpoint."""
+        tallies = [b.tally.encode() for b in self.blocks if b.tally is not None]
+        opened = self._open.encode() if self.open_start is not None else b""
+        blobs = [opened, *tallies]
+        meta: dict[str, Any] = {
+            "length": self.length,
+            "open": self.open_start,
+            "from": self._from,
+            "blocks": [[b.start, b.rows, len(b.at), b.revision, b.tally is not None] for b in self.blocks],
+            "blobs": [len(blob) for blob in blobs],
+        }
+        empty32, empty = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        return codec.pack(
+            meta,
+            {
+                "at": np.concatenate([empty32, *(b.at for b in self.blocks)]),
+                "counts": np.concatenate([empty, *(b.counts for b in self.blocks)]),
+                "blobs": np.frombuffer(b"".join(blobs), np.uint8),
+            },
+        )
+
+    def load(self, data: bytes, baselines: Mapping[str, Baseline]) -> None:
+        """Continue from `encode`."""
+        meta, arrays = codec.unpack(data)
+        raw = arrays["blobs"].tobytes()
+        cuts = np.cumsum([0, *meta["blobs"]])
+        blobs = [raw[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        self.open_start = meta["open"]
+        self._open = (
+            Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
+        )
+        tallies = iter(blobs[1:])
+        self.blocks.clear()
+        at = 0
+        for start, rows, size, revision, whole in meta["blocks"]:
+            tally = Tally.decode(next(tallies), baselines) if whole else None
+            self.blocks.append(
+                Block(start, rows, arrays["at"][at : at + size], arrays["counts"][at : at + size], tally, revision)
+            )
+            at += size
+        self._from = meta["from"]
+        self._rows = 0
+        self._counts[:] = 0
+        for block in list(self.blocks)[self._from :]:
+            self._rows += block.rows
+            self._counts[block.at] += block.counts
+
+
+def _kept_bins(old: Baseline | None, new: Baseline | None) -> NDArray[np.int64]:
+    """For every flat bin of `old` its place in `new`, or -1 where the profile is not the same."""
+    if old is None:
+        return np.zeros(0, np.int64)
+    keep = np.full(old.total_bins, -1, np.int64)
+    for i, profile in enumerate(old.features):
+        j = None if new is None else new.index.get(profile.name)
+        if new is not None and j is not None and new.features[j].hash == profile.hash:
+            a, b = int(old.offsets[i]), int(old.offsets[i + 1])
+            keep[a:b] = np.arange(int(new.offsets[j]), int(new.offsets[j + 1]))
+    return keep
