@@ -17,22 +17,28 @@ from importlib.metadata import version
 import stream_monitor.cli as commands
 from stream_monitor.errors import StreamMonitorError
 
+_NO_COMMANDS = frozenset({"__main__", "main"})
 # What shells report for SIGINT and SIGPIPE.
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command: each module of this package that has a `register`."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser with every command: each module of this package that has a `register`.
+
+    A command has its module's name, so that `only` can leave the other modules unloaded: they
+    import what a worker needs, and a command must not wait for that.
+    """
     parser = argparse.ArgumentParser(
         prog="stream-monitor", description="Watches the predictions of served models for drift and damage."
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('stream-monitor')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for info in sorted(pkgutil.iter_modules(commands.__path__), key=lambda found: found.name):
-        if info.name in ("__main__", "main"):
+    names = sorted(info.name for info in pkgutil.iter_modules(commands.__path__))
+    for name in [only] if only in names else names:
+        if name in _NO_COMMANDS:
             continue
-        module = importlib.import_module(f"{commands.__name__}.{info.name}")
+        module = importlib.import_module(f"{commands.__name__}.{name}")
         if hasattr(module, "register"):
             module.register(subparsers)
     return parser
@@ -40,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    args = build_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = build_parser(argv[0] if argv else None).parse_args(argv)
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -1,0 +1,126 @@
+"""`stream-monitor baseline create|publish`: from rows to a profile, from a profile to Kafka."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from stream_monitor.baselines.baseline import Baseline
+from stream_monitor.baselines.build import build_baseline
+from stream_monitor.baselines.files import read_batches
+from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
+from stream_monitor.cli.options import Subparsers, add_cluster_options, event_time, read_config
+from stream_monitor.config import Config
+from stream_monitor.errors import BaselineError
+from stream_monitor.events.times import rfc3339
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("baseline", help="profile past rows; publish a profile")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    create = actions.add_parser(
+        "create",
+        help="build a profile from files of rows",
+        description="Reads Parquet, CSV or JSON lines (training data, or events of a good time) and writes "
+        "the profile that a model is judged by. The same rows give the same profile.",
+    )
+    create.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    create.add_argument("--out", required=True, type=Path, metavar="PROFILE.json")
+    create.add_argument("--config", type=Path, metavar="FILE", help="configuration (YAML)")
+    create.add_argument(
+        "--model", required=True, help="whose columns, features and pane of the configuration to use"
+    )
+    create.set_defaults(run=run_create)
+    publish = actions.add_parser(
+        "publish",
+        help="make workers judge a model by a profile",
+        description="Writes the profile to the baselines topic. It replaces what was published before for "
+        "the same model and version.",
+    )
+    publish.add_argument("profile", type=Path, metavar="PROFILE.json")
+    add_cluster_options(publish)
+    publish.add_argument("--model", required=True)
+    publish.add_argument("--version", default=ANY_VERSION, help="the model's version (default: any)")
+    publish.add_argument(
+        "--first-pane",
+        type=event_time,
+        default=0,
+        metavar="RFC3339",
+        help="event time from which it holds, the start of a pane (default: from the beginning)",
+    )
+    publish.set_defaults(run=run_publish)
+
+
+def run_create(args: argparse.Namespace) -> int:
+    """Builds, writes, and says what was found."""
+    baseline = baseline_of_rows(args.files, read_config(args), args.model)
+    try:
+        args.out.write_bytes(baseline.to_json())
+    except OSError as error:
+        raise BaselineError(f"{args.out}: cannot be written: {error.strerror}") from error
+    inflation = "not estimated: too few panes of event time" if baseline.provisional else "estimated"
+    print(f"{args.out}: {baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash}")
+    print(f"variance inflation by time: {inflation}")
+    if baseline.left_out:
+        print(f"{baseline.left_out} features left out: `limits.max_features`")
+    return 0
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """Writes one activation."""
+    from stream_monitor.engines.connection import publish
+
+    config = read_config(args)
+    pane = config.model(args.model).pane
+    if args.first_pane % pane:
+        start = args.first_pane - args.first_pane % pane
+        raise BaselineError(
+            f"--first-pane: panes of {args.model} last {pane / 1e6:g} s, and none starts then; "
+            f"take {rfc3339(start)} or {rfc3339(start + pane)}"
+        )
+    activation = Activation(args.model, args.version, args.first_pane, read_profile(args.profile))
+    publish(config.kafka, [encode_activation(activation, max_bytes=config.limits.max_message_bytes)])
+    since = rfc3339(args.first_pane) if args.first_pane else "the beginning"
+    print(
+        f"{args.model}, version {args.version}: judged by {activation.baseline.hash} "
+        f"from {since} (topic {config.kafka.topic('baselines')})"
+    )
+    return 0
+
+
+def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Baseline:
+    """Build the baseline of `model` from rows of files, as the configuration reads them."""
+    settings = config.model(model)
+    features = None if settings.features == "all" else settings.features
+    return build_baseline(
+        read_batches(files, settings.columns, features, model),
+        source=", ".join(file.name for file in files),
+        pane=settings.pane,
+        features=features,
+        max_features=config.limits.max_features,
+        max_categories=config.limits.max_categories,
+    )
+
+
+def read_profile(path: Path) -> Baseline:
+    """A profile that `baseline create` wrote."""
+    try:
+        return Baseline.from_json(path.read_bytes())
+    except OSError as error:
+        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
+    except BaselineError as error:
+        raise BaselineError(f"{path}: {error}") from error
+
+
+def load_baseline(config: Config, model: str) -> Baseline | None:
+    """The baseline that the configuration names for `model`: a profile (`.json`) or rows.
+
+    None where it names none: the model is learned then.
+    """
+    named = config.model(model).baseline
+    if named is None:
+        return None
+    path = Path(named)
+    return read_profile(path) if path.suffix == ".json" else baseline_of_rows([path], config, model)

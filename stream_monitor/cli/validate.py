@@ -1,0 +1,51 @@
+"""`stream-monitor validate FILE`: read a configuration and the baselines that it names."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from stream_monitor.cli.baseline import load_baseline
+from stream_monitor.cli.options import Subparsers
+from stream_monitor.config import Config, ResolvedModel, load_config
+
+_SECOND = 1_000_000
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "validate",
+        help="check a configuration file",
+        description="Reads the file as a worker would, builds or reads each baseline that it names, and "
+        "prints what holds for each model. Asks nothing of Kafka.",
+    )
+    parser.add_argument("config", type=Path, metavar="FILE")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 where the file can be used; else the error says path and remedy."""
+    config = load_config(args.config)
+    print(f"{args.config}: {len(config.models)} models, Kafka at {config.kafka.brokers}")
+    for name in config.models:
+        print(_describe(config.model(name)))
+        print(f"  baseline: {_baseline(config, name)}")
+    return 0
+
+
+def _describe(model: ResolvedModel) -> str:
+    windows = ", ".join(f"{window / _SECOND:g} s" for window in model.windows)
+    budget = model.alert_budget
+    return (
+        f"{model.name}: pane {model.pane / _SECOND:g} s, windows {windows}, "
+        f"at most {budget.false_alarms:g} false alarms per {budget.per}, config hash {model.hash[:16]}"
+    )
+
+
+def _baseline(config: Config, name: str) -> str:
+    baseline = load_baseline(config, name)
+    if baseline is None:
+        return f"learned from the first {config.model(name).learn.events} events, unless one is published"
+    state = ", provisional: variance inflation was not estimated" if baseline.provisional else ""
+    return f"{baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash[:16]}{state}"
