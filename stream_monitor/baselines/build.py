@@ -109,11 +109,13 @@ def _collect(
     batches: Iterable[EventBatch], wanted: frozenset[str] | None, source: str
 ) -> tuple[dict[str, FeatureRows], IntArray]:
     found: dict[str, FeatureRows] = {}
+    names: set[str] = set()
     times: list[IntArray] = []
     rows = cells = 0
     for batch in batches:
         if not len(batch):
             continue
+        names.update(batch.features)
         for name, column in batch.features.items():
             if name.endswith(CATEGORY_SUFFIX) or not (
                 wanted is None or name in wanted or is_prediction(name)
@@ -133,8 +135,8 @@ def _collect(
         raise BaselineError(f"{source}: no rows, so there is nothing to compare with")
     absent = sorted((wanted or frozenset()) - found.keys())
     if absent:
-        near = get_close_matches(absent[0], list(found), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; found: {_some(found)}"
+        near = get_close_matches(absent[0], names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {_some(names)}"
         raise BaselineError(f"{source}: feature {absent[0]!r} does not occur{hint}")
     if not found:
         raise BaselineError(f"{source}: the rows hold no features")
@@ -142,7 +144,7 @@ def _collect(
 
 
 def _some(names: Iterable[str], most: int = 20) -> str:
-    ordered = sorted(names)
+    ordered = sorted(name for name in names if not name.endswith(CATEGORY_SUFFIX))
     return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
 
 

@@ -193,20 +193,25 @@ class FeatureProfile:
         size = self.n_value_bins
         value_bins = np.arange(FIRST_VALUE_BIN, FIRST_VALUE_BIN + size)
         if size == 0:
-            lowest = np.finfo(np.float64).min
-            boundaries = np.array([np.nextafter(lowest, -np.inf), -lowest, np.inf])
+            boundaries = np.array([-np.inf, np.finfo(np.float64).max, np.inf])
             bins = np.array([BELOW_BIN, UNSEEN_BIN, ABOVE_BIN, MISSING_BIN])
         elif self.form == "quantiles":
-            before_low = np.nextafter(self.low, -np.inf)
-            boundaries = np.concatenate(([before_low], self.edges, [self.high, np.inf]))
+            before_low = _before(np.array([self.low]))
+            boundaries = np.concatenate((before_low, self.edges, [self.high, np.inf]))
             bins = np.concatenate(([BELOW_BIN], value_bins, [ABOVE_BIN, MISSING_BIN]))
         else:
-            pairs = np.stack((np.nextafter(self.edges, -np.inf), self.edges), axis=1)
+            pairs = np.stack((_before(self.edges), self.edges), axis=1)
             boundaries = np.concatenate((pairs.ravel(), [np.inf]))
             bins = np.full(2 * size + 2, UNSEEN_BIN)
             bins[1 : 2 * size : 2] = value_bins
             bins[0], bins[2 * size], bins[2 * size + 1] = BELOW_BIN, ABOVE_BIN, MISSING_BIN
         return boundaries, bins.astype(np.int32)
+
+
+def _before(values: FloatArray) -> FloatArray:
+    """The next lower floats; -inf comes before the lowest finite one."""
+    with np.errstate(over="ignore"):
+        return np.nextafter(values, -np.inf)
 
 
 def _value_bins(profile: FeatureProfile) -> int:
@@ -244,7 +249,7 @@ def _problem(profile: FeatureProfile) -> str | None:
         return None if len(edges) == 0 and math.isnan(high) else "edges without a range"
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         return f"range [{low}, {high}] is not one"
-    if len(edges) and not (np.isfinite(edges).all() and (np.diff(edges) > 0).all()):
+    if len(edges) and not (np.isfinite(edges).all() and (edges[1:] > edges[:-1]).all()):
         return "edges are not finite and strictly increasing"
     if len(edges) and not (low <= edges[0] and edges[-1] <= high):
         return f"edges leave the range [{low}, {high}]"
