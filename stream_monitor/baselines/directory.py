@@ -60,9 +60,17 @@ class BaselineDirectory:
             return self._log[position:]
 
     def of(self, model: str, version: str) -> tuple[IntArray, list[Baseline]]:
-        """First panes (sorted, µs) and baselines of exactly this version."""
-        known = self._exact.get((model, version), [])
-        return np.array([a.first_pane for a in known], np.int64), [a.baseline for a in known]
+        """First panes (sorted, µs) and the baseline that a version is judged by from each on."""
+        known = [*self._exact.get((model, version), []), *self._exact.get((model, ANY_VERSION), [])]
+        starts = sorted({activation.first_pane for activation in known})
+        chosen = [resolve(known, start) for start in starts]
+        return np.array(starts, np.int64), [a.baseline for a in chosen if a is not None]
+
+
+def resolve(activations: Sequence[Activation], pane: int) -> Activation | None:
+    """The one that `pane` is judged by: the latest of the version itself, else the latest of `*`."""
+    started = [a for a in activations if a.first_pane <= pane]
+    return max(started, key=lambda a: (a.version != ANY_VERSION, a.first_pane), default=None)
 
 
 def same_activation(a: Activation, b: Activation) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from stream_monitor.alerting.budget import Budget
 from stream_monitor.alerting.episodes import DRIFT, Incidents, Transition
 from stream_monitor.alerting.render import AlertContext, render_alert
+from stream_monitor.baselines.directory import resolve
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
@@ -124,19 +125,12 @@ class Unit:
                 self.activations.remove(known)
                 break
         self.activations.append(activation)
-        self.activations.sort(key=lambda a: (a.first_pane, a.version != "*"))
         self.baselines.setdefault(activation.baseline.hash, activation.baseline)
         return True
 
     def resolve(self, pane: int) -> Activation | None:
-        """The activation that `pane` is judged by; this version's own before `*`."""
-        best: Activation | None = None
-        for activation in self.activations:
-            if activation.first_pane <= pane and (
-                best is None or activation.version != "*" or best.version == "*"
-            ):
-                best = activation
-        return best
+        """The activation that `pane` is judged by."""
+        return resolve(self.activations, pane)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────
 

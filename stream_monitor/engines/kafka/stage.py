@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from stream_monitor.config import Config
 from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer, to_record
@@ -261,7 +261,10 @@ class Stage(ABC):
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            consumer.incremental_assign(partitions)
+            # Somewhere that exists: the loop seeks to the restored position before it resumes.
+            consumer.incremental_assign(
+                [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+            )
             if partitions:
                 consumer.pause(partitions)
                 self._pending.extend(p.partition for p in partitions)
