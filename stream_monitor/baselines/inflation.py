@@ -18,7 +18,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from stream_monitor.baselines.feature import (
     ABOVE_BIN,
@@ -102,4 +102,5 @@ def _limit(
     mean = first / total
     ratio = math.fsum((s - n * mean) ** 2 / n) / (spread / total**2)
     # Rounded up to a grid, so that the last bits of a mathematics library do not reach the hash.
-    return math.ceil(ratio / float(chi2.ppf(0.05, len(n))) * _GRID) / _GRID
+    lowest = 2 * float(gammaincinv(len(n) / 2, 0.05))  # chi2.ppf; importing scipy.stats takes seconds
+    return math.ceil(ratio / lowest * _GRID) / _GRID
