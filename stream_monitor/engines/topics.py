@@ -23,6 +23,7 @@ _KAFKA_MAX_BYTES = 1_048_588
 """Kafka's own default; below it, ordinary clients with default settings would be refused."""
 _BATCH_BYTES = 200_000
 """What a producer may put around a record of the greatest allowed size: framing, headers, others."""
+_SEGMENT_BYTES = 16 * 1024 * 1024
 
 _SETTINGS: Mapping[str, Mapping[str, str | int]] = {
     # The append time is what "too far in the future" is measured by; a producer's own time would
@@ -38,7 +39,6 @@ _SETTINGS: Mapping[str, Mapping[str, str | int]] = {
     # as large as the state and a restore reads little. Tombstones stay for a restore that runs.
     "state": {
         "cleanup.policy": "compact",
-        "segment.bytes": 16 * 1024 * 1024,
         "segment.ms": 600_000,
         "min.cleanable.dirty.ratio": "0.1",
         "max.compaction.lag.ms": _HOUR_MS,
@@ -81,6 +81,9 @@ def plan_topics(config: Config) -> tuple[TopicPlan, ...]:
     plans = []
     for logical in TOPICS:
         settings = {**common, **_SETTINGS[logical]}
+        if logical == "state":
+            # Kafka refuses a segment that cannot hold the largest message.
+            settings["segment.bytes"] = max(_SEGMENT_BYTES, 2 * largest)
         if logical == "dead-letter":
             # The refused record travels whole, with headers that say why.
             settings["max.message.bytes"] = largest + _BATCH_BYTES
