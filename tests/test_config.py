@@ -1,0 +1,226 @@
+"""Configuration: what is written is what is set, and every mistake is answered with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_monitor.config import Config, config_from, load_config
+from stream_monitor.config.durations import PERIODS, parse_duration
+from stream_monitor.errors import ConfigError
+from stream_monitor.records import TOPICS
+
+SECOND = 1_000_000
+NO_ENV: dict[str, str] = {}
+EXAMPLE = """
+kafka:
+  brokers: kafka:9092
+  properties: {security.protocol: SASL_SSL, sasl.password: "${PASSWORD}", enable.x: true}
+  topic_prefix: shop.
+  topics: {alerts: pager}
+  partitions: "${PARTITIONS}"
+defaults:
+  pane: 10s
+  windows: [1m, 15m, 1h]
+  alert_budget: {false_alarms: 2, per: day}
+models:
+  car_loan:
+    columns: {id: id, timestamp: timestamp, prediction: y_pred_proba, label: repaid}
+    features: [car_value, salary_range]
+    baseline: data/reference.parquet
+    alert_budget: {per: year}
+    pane: 15s
+    learn: {events: 500}
+  plain:
+idle: {after: never}
+worker: {commit_interval: 500ms, port: 0}
+"""
+
+
+def of(text: str, **env: str) -> Config:
+    return config_from(yaml.safe_load(text), env=env)
+
+
+def test_an_example_is_read_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.yaml"
+    path.write_text(EXAMPLE)
+    config = load_config(path, env={"PASSWORD": "007", "PARTITIONS": "12"})
+    assert config.kafka.properties == {
+        "security.protocol": "SASL_SSL",
+        "sasl.password": "007",
+        "enable.x": True,
+    }
+    assert config.kafka.partitions == 12
+    assert [config.kafka.topic(name) for name in ("alerts", "labels")] == ["pager", "shop.labels"]
+    assert config.defaults.windows == (60 * SECOND, 900 * SECOND, 3600 * SECOND)
+    assert config.idle.after is None
+    assert (config.worker.commit_interval, config.worker.port) == (SECOND // 2, 0)
+    loan = config.model("car_loan")
+    assert (loan.name, loan.pane, loan.learn.events) == ("car_loan", 15 * SECOND, 500)
+    assert (loan.alert_budget.false_alarms, loan.alert_budget.per) == (2.0, "year")
+    assert loan.alert_budget.period == 365 * 86_400 * SECOND
+    assert loan.columns.prediction == "y_pred_proba"
+    assert loan.features == ["car_value", "salary_range"]
+    assert loan.baseline == str(tmp_path / "data" / "reference.parquet")
+    assert config.pane_quantum == 5 * SECOND
+
+
+def test_everything_has_a_default_and_unnamed_models_take_them(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.yaml"
+    path.write_text("")
+    config = load_config(path, env=NO_ENV)
+    assert config == config_from({}, env=NO_ENV) == Config()
+    model = config.model("never heard of")
+    assert (model.pane, model.windows) == (10 * SECOND, (60 * SECOND, 900 * SECOND, 3600 * SECOND))
+    assert (model.out_of_orderness, model.allowed_lateness) == (5 * SECOND, 3600 * SECOND)
+    assert (model.alert_budget.false_alarms, model.alert_budget.per) == (1.0, "week")
+    assert (model.effect_floor, model.psi_floor, model.resolve_after) == (0.01, 0.02, 3)
+    assert (model.features, model.baseline, model.learn.events) == ("all", None, 5000)
+    assert config.kafka.brokers == "localhost:9092"
+    assert [config.kafka.topic(name) for name in TOPICS] == list(TOPICS)
+    assert config.pane_quantum == model.pane
+    assert config.worker.replica_name
+
+
+def test_the_environment_s_brokers_win_and_the_command_line_s_over_them() -> None:
+    config = of("kafka: {brokers: file:1}", KAFKA_BROKERS="env:2")
+    assert config.kafka.brokers == "env:2"
+    assert config.with_brokers("line:3").kafka.brokers == "line:3"
+    assert of("kafka: {brokers: file:1}", KAFKA_BROKERS="").kafka.brokers == "file:1"
+
+
+def test_a_dollar_can_be_written() -> None:
+    assert of("alert: {generator_url: 'a$${X}b${Y}$c'}", Y="!").alert.generator_url == "a${X}b!$c"
+
+
+def test_printing_shows_no_passwords() -> None:
+    config = of("kafka: {properties: {sasl.password: hunter2}}")
+    assert "hunter2" not in repr(config)
+    assert "sasl.password" in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "models: {car_loan: {colums: {}}}",
+            "`models.car_loan.colums`: unknown key; did you mean `columns`?",
+        ),
+        (
+            "models: {a: {columns: {timestmp: t}}}",
+            "`models.a.columns.timestmp`: unknown key; did you mean `timestamp`?",
+        ),
+        ("modls: {}", "`modls`: unknown key; did you mean `models`?"),
+        ("defaults: {alert_budget: {false_alarm: 1}}", "did you mean `false_alarms`?"),
+        ("kafka: {topics: {alert: x}}", "`kafka.topics.alert`: unknown key; did you mean `alerts`?"),
+        ("zzz: 1", "`zzz`: unknown key; known are kafka, defaults, models"),
+        ("defaults: {pane: 10}", "`defaults.pane`: 10 is not a duration"),
+        ("defaults: {pane: 10 sec}", "`defaults.pane`: '10 sec' is not a duration"),
+        ("defaults: {windows: [1m, x]}", "`defaults.windows[1]`: 'x' is not a duration"),
+        ("defaults: {windows: 1m}", "`defaults.windows`: expected `array`, got `str`"),
+        ("idle: {after: nver}", "(or `never`)"),
+        ("defaults: {pane: 500ms}", "`defaults.pane`: a pane lasts from 1s to 1h"),
+        ("models: {a: {pane: 2h}}", "`models.a.pane`: a pane lasts from 1s to 1h"),
+        ("models: {a: {pane: 7s}}", "`models.a.windows[0]`: a window must be a multiple of the pane"),
+        ("defaults: {windows: []}", "`defaults.windows`: at least one"),
+        ("defaults: {windows: [1m, 60s]}", "`defaults.windows[1]`: the same window is given twice"),
+        ("models: {a: {resolve_after: 0}}", "`models.a.resolve_after`: expected `int` >= 1"),
+        (
+            "models: {a: {alert_budget: {false_alarms: 0}}}",
+            "`models.a.alert_budget.false_alarms`: expected `float` > 0",
+        ),
+        ("defaults: {alert_budget: {per: weak}}", "`defaults.alert_budget.per`: invalid enum value 'weak'"),
+        ("models: {a: {features: [1]}}", "`models.a.features[0]`: expected `str`, got `int`"),
+        ("models: {a: {features: some}}", "`models.a.features`"),
+        (
+            "models: {a: {out_of_orderness: 3s}}",
+            "`models.a.out_of_orderness`: a partition carries many models",
+        ),
+        ("models: [a]", "`models`: expected keys and values, found list"),
+        ("[]", "the configuration: expected keys and values, found list"),
+        ("models: {on: {}}", "`models`: key True is not text; put it in quotes"),
+        ('models: {"": {}}', "must be 1 to 200 printable characters"),
+        ("limits: {max_models: 1}\nmodels: {a: , b: }", "`models`: 2 models, `limits.max_models` is 1"),
+        ("kafka: {brokers: '${NOPE}'}", "`kafka.brokers`: the environment has no variable 'NOPE'"),
+        ("kafka: {partitions: many}", "`kafka.partitions`: expected `int`, got `str`"),
+        ("kafka: {topics: {alerts: labels}}", "are both named 'labels'"),
+        ("kafka: {topic_prefix: 'a b'}", "is not a name that Kafka takes"),
+        ("worker: {port: 99999}", "`worker.port`: expected `int` <= 65535"),
+    ],
+)
+def test_mistakes_are_answered_with_path_and_remedy(text: str, error: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        of(text)
+    assert error in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [", "not YAML"),
+        (b"kafka: {}\nkafka: {}", "key 'kafka' is given twice"),
+        (b"!!python/object/apply:os.system ['true']", "not YAML"),
+        (b"\xff", "UTF-8|not YAML"),
+        (b"modls: {}", "did you mean `models`"),
+    ],
+)
+def test_a_file_s_errors_name_the_file(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "monitor.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_config(path, env=NO_ENV)
+    assert str(path) in str(caught.value)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+
+
+def test_an_unknown_topic_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no such topic"):
+        Config().kafka.topic("alert")
+
+
+def test_the_hash_covers_decisions_only() -> None:
+    base = of("models: {a: {}}").model("a").hash
+    for same in (
+        "models: {a: {columns: {id: i}, baseline: x.parquet}}",
+        "kafka: {brokers: other:1}\nworker: {port: 1}\nalert: {runbook_url: u}",
+        "defaults: {pane: 10000ms, windows: [60s, 15m, 60m]}",
+    ):
+        assert of(same).model("a").hash == base
+    assert of("").model("b").hash == base
+    features = [
+        of(f"models: {{a: {{features: {names}}}}}").model("a").hash for names in ("[x, y]", "[y, x]", "[x]")
+    ]
+    assert features[0] == features[1] != features[2]
+    changes = (
+        "pane: 5s", "windows: [1m]", "allowed_lateness: 2h", "alert_budget: {per: day}", "effect_floor: .02",
+        "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
+    )  # fmt: skip
+    hashes = {of(f"defaults: {{{change}}}").model("a").hash for change in changes}
+    assert len(hashes | {base, features[0], features[2]}) == len(changes) + 3
+
+
+@given(
+    st.integers(0, 999_999_999), st.sampled_from([("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)])
+)
+def test_durations_are_number_times_unit(number: int, unit: tuple[str, int]) -> None:
+    assert parse_duration(f"{number}{unit[0]}") == number * unit[1] * 1000
+
+
+@given(st.text(max_size=8) | st.integers() | st.none() | st.floats())
+def test_what_is_no_duration_is_refused(value: Any) -> None:
+    if isinstance(value, str) and value.strip()[:1].isdigit():
+        return
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(value)
+
+
+def test_periods() -> None:
+    assert {name: length // (86_400 * SECOND) for name, length in PERIODS.items()} == {
+        "day": 1, "week": 7, "month": 30, "year": 365,
+    }  # fmt: skip
