@@ -110,7 +110,7 @@ def test_losing_one_of_three_copies_loses_nothing(replication: int, in_sync: int
 def test_state_has_the_partitions_of_summaries_and_room_for_large_limits() -> None:
     raw = {
         "kafka": {"partitions": 7, "topics": {"state": "elsewhere"}},
-        "limits": {"max_message_bytes": 5_000_000},
+        "limits": {"max_message_bytes": 50_000_000},
     }
     plans = {plan.logical: plan for plan in plan_topics(config_from(raw, env={}))}
     assert plans["state"].partitions == plans["summaries"].partitions == 7
