@@ -51,9 +51,9 @@ def test_thin_cells_are_joined_and_judged_by_their_exact_probability(feature: An
 def test_values_new_to_the_baseline_are_found_at_any_size(
     feature: Any, baseline: Any, rows: int, base: int
 ) -> None:
-    """3% missing where the baseline has none: with 1e6 rows the expected count is far below 5."""
+    """5% missing where the baseline has none: the expected count can be far below 1."""
     made = baseline(feature("a", [base // 10] * 10))
-    counts = np.array([rows * 3 // 100, 0, 0, 0, *[rows * 97 // 1000] * 10])
+    counts = np.array([rows * 5 // 100, 0, 0, 0, *[rows * 95 // 1000] * 10])
     reading = WindowTest.build(made, 0.02).judge(counts, 1e-6)
     assert reading.drifted[0]
     assert np.isfinite(reading.x2).all()

@@ -1,0 +1,115 @@
+"""Thresholds: against a general root finder, closed forms, and the table they come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from stream_monitor.detectors.calibration import (
+    ADWIN_DELTA_RUN_LENGTH,
+    DRIFT_ALLOWANCE,
+    adwin_delta,
+    cusum_threshold,
+    martingale_exponents,
+)
+from stream_monitor.detectors.channels import Channels
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), atoms=st.integers(2, 64), margin=st.floats(0.001, 0.5))
+def test_exponent_is_the_root_that_brentq_finds(seed: int, atoms: int, margin: float) -> None:
+    rng = np.random.default_rng(seed)
+    x, p = rng.random(atoms), rng.dirichlet(np.full(atoms, 0.5))
+    p[rng.random(atoms) < 0.2] = 0.0
+    if p.sum() == 0.0:
+        p[0] = 1.0
+    p /= p.sum()
+    y = x - (x * p).sum() - margin
+    found = martingale_exponents(y[None], p[None])[0]
+    used = p > 0
+    if y[used].max() <= 0:
+        assert found >= 1e6  # nothing can rise
+        return
+
+    def equation(theta: float) -> float:
+        z = theta * y[used]
+        return float(z.max() + np.log((p[used] * np.exp(z - z.max())).sum()))
+
+    high = 1.0
+    while equation(high) <= 0:
+        high *= 2
+    low = high
+    while equation(low) > 0:
+        low /= 2
+    assert found == pytest.approx(brentq(equation, low, high, xtol=1e-14), rel=1e-8, abs=1e-8)
+
+
+def test_a_symmetric_walk_has_its_closed_form() -> None:
+    # +1 with p, -1 with 1-p: exp(theta) = (1-p)/p
+    p = np.array([[0.3, 0.7], [0.01, 0.99]])
+    found = martingale_exponents(np.array([[1.0, -1.0]] * 2), p)
+    np.testing.assert_allclose(found, np.log((1 - p[:, 0]) / p[:, 0]), rtol=1e-12)
+
+
+def test_threshold_of_a_uniform_channel(feature: Any, baseline: Any) -> None:
+    """k = .025 and a run length of 3.6e11 rows: 38.06, from importance sampling of uniform rows."""
+    channels = Channels.build(baseline(feature("a", [10**7] * 64)), effect_floor=0.0)
+    k = DRIFT_ALLOWANCE * channels.sd[0]
+    assert k == pytest.approx(0.025, rel=1e-3)
+    assert cusum_threshold(channels, 3.6e11)[0] == pytest.approx(38.06, rel=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32), run_length=st.floats(10.0, 1e15))
+def test_threshold_is_never_above_the_proved_one_and_grows_with_the_run_length(
+    feature: Any, baseline: Any, seed: int, run_length: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.integers(1, 1000, int(rng.integers(1, 65))).tolist()
+    channels = Channels.build(baseline(feature("a", values)), effect_floor=0.01)
+    found = cusum_threshold(channels, run_length)
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
+    assert (cusum_threshold(channels, run_length * 2) >= found).all()
+    # Lorden: exp(theta lambda) >= twice the run length would be enough for one side
+    for at, (_, name) in enumerate(channels.names):
+        if name != "location":
+            continue
+        x, p = channels.x[0][0] / 2**30, channels.p[0]
+        gap = x - channels.mu[at]
+        theta = martingale_exponents(
+            np.stack([gap, -gap]) - DRIFT_ALLOWANCE * channels.sd[at], np.stack([p, p])
+        )
+        assert found[at] <= np.log(2 * run_length) / theta.min() * (1 + 1e-9) + 2e-6
+
+
+@pytest.mark.parametrize(("delta", "length"), ADWIN_DELTA_RUN_LENGTH)
+def test_adwin_delta_goes_through_its_table(delta: float, length: float) -> None:
+    assert adwin_delta(length) == pytest.approx(delta)
+
+
+@given(st.floats(1e-3, 1e300), st.floats(1.0, 100.0))
+def test_adwin_delta_falls_with_the_run_length_and_stays_usable(length: float, factor: float) -> None:
+    assert 0.0 < adwin_delta(length * factor) <= adwin_delta(length) <= 0.1
+
+
+def test_adwin_delta_beyond_its_table_is_on_the_safe_side() -> None:
+    (delta0, length0), (delta1, length1) = ADWIN_DELTA_RUN_LENGTH[-2:]
+    slope = np.log(length1 / length0) / np.log(delta0 / delta1)
+    continued = delta1 * 1000 ** (-1 / slope)
+    assert adwin_delta(length1 * 1000) <= continued
+    assert adwin_delta(1.0) == 0.1  # its run length is 1e5, more than was asked for
+
+
+@pytest.mark.parametrize("run_length", [0.0, -5.0, float("nan"), float("inf")])
+def test_unusable_run_lengths_are_refused(feature: Any, baseline: Any, run_length: float) -> None:
+    channels = Channels.build(baseline(feature("a", [5, 5])), effect_floor=0.01)
+    with pytest.raises(ValueError, match="run_length"):
+        cusum_threshold(channels, run_length)
+    with pytest.raises(ValueError, match="run_length"):
+        adwin_delta(run_length)
