@@ -12,11 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from stream_monitor.baselines.profile import Baseline
-from stream_monitor.baselines.records import Activation
+from stream_monitor.baselines.records import ANY_VERSION, Activation
 from stream_monitor.events.columns import IntArray
-
-ANY_VERSION = "*"
-
 
 class BaselineDirectory:
     """Append-only; `add` may be called from another thread than the readers'."""

@@ -76,7 +76,8 @@ def _roles(chunk: Chunk, columns: ColumnMapping, features: Collection[str] | Non
     found = {}
     for role, usual in _EVENT_NAMES.items():
         given = getattr(columns, role)
-        if given is not None and given not in chunk.names:
+        # Labels come late, so files of predictions may lack them.
+        if given is not None and given not in chunk.names and role != "label":
             raise BaselineError(_absent(chunk, given, f" (`columns.{role}`)"))
         name = usual if given is None else given
         if name in chunk.names and name is not None:

@@ -7,6 +7,7 @@ import logging
 import signal
 from pathlib import Path
 
+from stream_monitor.cli.baseline import load_baseline
 from stream_monitor.config import Config, load_config
 from stream_monitor.engines.kafka.worker import KafkaWorker
 from stream_monitor.serve.health import Health
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.brokers:
         config = config.with_brokers(args.brokers)
     metrics, health = Metrics(), Health()
-    worker = KafkaWorker(config, metrics)
+    baselines = {name: b for name in sorted(config.models) if (b := load_baseline(config, name)) is not None}
+    worker = KafkaWorker(config, metrics, baselines)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop.set())
 

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stream_monitor.baselines.directory import ANY_VERSION, BaselineDirectory
-from stream_monitor.baselines.records import Activation
+from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.baselines.records import ANY_VERSION, Activation
 from stream_monitor.config import Config
 from stream_monitor.errors import StateError
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit

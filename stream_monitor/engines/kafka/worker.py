@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaException
 
-from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.baselines.directory import BaselineDirectory, same_activation
+from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
 from stream_monitor.config import Config
+from stream_monitor.engines.connection import publish
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
@@ -24,9 +27,17 @@ STOP_TIMEOUT_S = 30.0
 
 
 class KafkaWorker:
-    """Both stages. If one fails the other is stopped in order, and `run` raises its error."""
+    """Both stages. If one fails the other is stopped in order, and `run` raises its error.
 
-    def __init__(self, config: Config, telemetry: Telemetry) -> None:
+    `baselines` are those that the configuration names, by model: put on the topic at the start
+    where they are not there yet.
+    """
+
+    def __init__(
+        self, config: Config, telemetry: Telemetry, baselines: Mapping[str, Baseline] | None = None
+    ) -> None:
+        self._config = config
+        self._baselines = baselines or {}
         self.stop = threading.Event()
         self._directory = BaselineDirectory()
         self._follower = BaselineFollower(config.kafka, self._directory)
@@ -39,6 +50,7 @@ class KafkaWorker:
         """Until `stop` is set or a stage fails; `on_poll` is called some times a second."""
         try:
             self._follower.start()
+            self._publish()
         except KafkaException as error:
             raise BrokerError(f"no broker answers: {error.args[0].str()}; is `kafka.brokers` right?") from error
         threads = [
@@ -57,6 +69,16 @@ class KafkaWorker:
         if any(thread.is_alive() for thread in threads):
             raise BrokerError(f"a stage did not end within {STOP_TIMEOUT_S:.0f} s; what it had open is aborted")
         self._follower.close()
+
+    def _publish(self) -> None:
+        """Activate the configured baselines for any version; several workers may do it at once."""
+        wanted = [Activation(model, ANY_VERSION, 0, b) for model, b in sorted(self._baselines.items())]
+        known = self._directory.since(0)
+        missing = [a for a in wanted if not any(same_activation(a, old) for old in known)]
+        if missing:
+            publish(self._config.kafka, [encode_activation(activation) for activation in missing])
+            self._follower.refresh()
+            log.info("published baselines of %s", ", ".join(a.model for a in missing))
 
     def _guarded(self, stage: Stage) -> None:
         try:
