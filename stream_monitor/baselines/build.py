@@ -1,6 +1,6 @@
 """Build a baseline from rows. Depends on the set of rows only, not on their order or batches.
 
-Quantile bins have order statistics as edges; a feature gets a bin for each value where it has
+Quantile bins part the rows at order statistics; a feature gets a bin for each value where it has
 at most 64 of them and they repeat (four rows a value on average: values that hardly repeat
 come from a continuous feature, and most new ones would be called unseen).
 
@@ -182,13 +182,29 @@ def _category_profile(name: str, column: CategoryColumn, max_categories: int) ->
 def quantile_edges(ordered: FloatArray) -> FloatArray:
     """Inner edges of at most 64 bins (edges[i-1], edges[i]] of about equal share.
 
-    `ordered` holds finite values in order, at least one. Edge i is the order statistic of rank
-    ceil(i * n / 64); equal edges are one, and none equals the maximum (its bin would be empty).
+    `ordered` holds finite values in order, at least one. Edge i lies at or behind the order
+    statistic of rank ceil(i * n / 64) and before the next larger value: the shortest decimal
+    there, so that the profiles of thousands of features fit a message. Equal edges are one,
+    and none reaches the maximum (its bin would be empty).
     """
     n = len(ordered)
     ranks = -(-np.arange(1, MAX_VALUE_BINS) * n // MAX_VALUE_BINS)
-    edges: FloatArray = np.unique(ordered[ranks - 1])
-    return edges[: int(edges.searchsorted(ordered[-1]))]
+    exact = np.unique(ordered[ranks - 1])
+    exact = exact[: int(exact.searchsorted(ordered[-1]))]
+    following = ordered[ordered.searchsorted(exact, side="right")]
+    pairs = zip(exact.tolist(), following.tolist(), strict=True)
+    return np.array([_shortest(low, high) for low, high in pairs], dtype=np.float64)
+
+
+def _shortest(low: float, high: float) -> float:
+    """A float in [low, high) with few decimal digits."""
+    middle = low / 2 + high / 2
+    for digits in range(1, 17):
+        for near in (low, middle):
+            short = float(f"{near:.{digits}g}")
+            if low <= short < high:
+                return short + 0.0  # never -0.0
+    return low
 
 
 def fixed_point_of(low: float, high: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ every known value has a bin of its own, numbers that lie in the range but are no
 
 A feature's value bins take one of three forms:
 - `quantiles`: bin i is (edges[i-1], edges[i]], the first one is [low, edges[0]] and the last
-  one (edges[-1], high]; `edges` are order statistics of the baseline;
+  one (edges[-1], high]; the edges part the baseline at its order statistics;
 - `values`: one bin for each of the at most 64 values (compared exactly);
 - `categories`: one bin for each of the most frequent strings; where there are more than 64, the
   last bin holds the other known ones together.

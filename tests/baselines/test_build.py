@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stream_monitor.baselines.build import NO_TIME, build_baseline, fixed_point_of, quantile_edges
 from stream_monitor.baselines.profile import MISSING_BIN, UNSEEN_BIN, Baseline
+from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import CategoryColumn, NumberColumn
 from tests.baselines.rows import batch_of, json_batch
@@ -141,12 +142,36 @@ def test_rows_without_times_have_no_first_and_no_inflation() -> None:
     assert baseline.provisional
 
 
-def test_edges_are_order_statistics_as_numpy_has_them() -> None:
-    for size in (1, 2, 63, 64, 65, 1000, 4097):
-        values = np.sort(np.random.default_rng(size).normal(size=size))
-        expected = np.quantile(values, np.arange(1, 64) / 64, method="inverted_cdf")
-        expected = np.unique(expected[expected < values[-1]])
-        assert quantile_edges(values).tolist() == expected.tolist()
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=300)
+    | st.lists(st.integers(-200, 200).map(float), min_size=1, max_size=300)
+)
+def test_edges_part_the_rows_where_numpy_s_order_statistics_do(values: list[float]) -> None:
+    ordered = np.sort(np.array(values) + 0.0)
+    exact = np.quantile(ordered, np.arange(1, 64) / 64, method="inverted_cdf")
+    exact = np.unique(exact[exact < ordered[-1]])
+    edges = quantile_edges(ordered)
+    assert np.searchsorted(edges, ordered).tolist() == np.searchsorted(exact, ordered).tolist()
+
+
+def test_edges_of_large_samples_are_numpy_s_and_short() -> None:
+    for size in (63, 64, 65, 1000, 4097, 100_003):
+        ordered = np.sort(np.random.default_rng(size).normal(size=size))
+        exact = np.quantile(ordered, np.arange(1, 64) / 64, method="inverted_cdf")
+        exact = exact[exact < ordered[-1]]
+        edges = quantile_edges(ordered)
+        assert np.searchsorted(edges, ordered).tolist() == np.searchsorted(exact, ordered).tolist()
+        assert np.mean([len(repr(edge)) for edge in edges.tolist()]) < 11
+
+
+def test_the_profiles_of_2000_continuous_features_fit_a_message() -> None:
+    values = np.random.default_rng(11).normal(size=(2000, 1000))
+    baseline = build_baseline(
+        [batch_of({f"f{i}": NumberColumn(row) for i, row in enumerate(values)})], source="t"
+    )
+    output = encode_activation(Activation("m", "1", 0, baseline))
+    assert output.value is not None
+    assert len(output.value) < 900_000
 
 
 @given(st.floats(-1e300, 1e300), st.floats(0, 1e300))
