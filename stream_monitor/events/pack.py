@@ -76,7 +76,7 @@ def encode_pack(
     times: Sequence[int] | IntArray,
     features: Mapping[str, Column | NDArray[np.float64] | Sequence[object]],
     prediction: Column | NDArray[np.float64] | Sequence[object] | None = None,
-    probabilities: Mapping[str, NDArray[np.float64]] | None = None,
+    probabilities: Mapping[str, Column | NDArray[np.float64]] | None = None,
     latency_ms: FloatArray | None = None,
     error: NDArray[np.bool_] | None = None,
     segments: Mapping[str, CategoryColumn | Sequence[object]] | None = None,

@@ -1,0 +1,25 @@
+"""What runs in other people's programs: log predictions, log labels, read alerts.
+
+Names are imported when they are first used, so that a model server that logs predictions
+loads nothing that reads alerts.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stream_monitor.sdk.labels import LabelLogger
+    from stream_monitor.sdk.logger import PredictionLogger
+    from stream_monitor.sdk.subscriber import read_alerts
+
+__all__ = ["LabelLogger", "PredictionLogger", "read_alerts"]
+
+_HOME = {"LabelLogger": "labels", "PredictionLogger": "logger", "read_alerts": "subscriber"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,0 +1,109 @@
+"""Log labels to Kafka where the truth becomes known.
+
+labels = LabelLogger("localhost:9092", model="car_loan")
+labels.log(event_id, "repaid")
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from stream_monitor.errors import EventError
+from stream_monitor.events.label import Label, decode_label, encode_label
+from stream_monitor.events.times import parse_times
+from stream_monitor.sdk.encode import milliseconds, plain
+from stream_monitor.sdk.sending import (
+    Deliveries,
+    ProducerFactory,
+    Properties,
+    kafka_producer,
+    producer_settings,
+)
+
+if TYPE_CHECKING:
+    from stream_monitor.sdk.sending import ProducerLike
+
+
+class LabelLogger:
+    """Sends labels to a topic; safe to use from many threads, and it does not wait for Kafka.
+
+    `model` is written to each label unless `log` names another; it may be None where ids are
+    unique over all models. `sent`, `failed` and `dropped` count labels. Make it after a fork.
+    """
+
+    def __init__(
+        self,
+        brokers: str,
+        *,
+        model: str | None = None,
+        topic: str = "labels",
+        properties: Properties | None = None,
+        producer: ProducerFactory = kafka_producer,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._settings = producer_settings(brokers, properties)
+        self._producer: ProducerLike = producer(self._settings)
+        self._model = model
+        self._topic = topic
+        self._clock = clock
+        self._deliveries = Deliveries()
+        self._closed = False
+        atexit.register(self.close)
+
+    def log(
+        self,
+        id: str,  # noqa: A002 - the word of the label's schema
+        label: float | str | bool,  # numpy scalars too
+        *,
+        timestamp: datetime | float | str | None = None,
+        model: str | None = None,
+    ) -> None:
+        """Send one label for the event `id`.
+
+        `timestamp`: when the truth became known (now where None), as for predictions. Raises
+        EventError for a label that breaks schemas/label.v1.json.
+        """
+        if timestamp is None:
+            moment = self._clock() // 1000
+        else:
+            times, wrong = parse_times([milliseconds(timestamp)])
+            if wrong:
+                raise EventError("timestamp", wrong[0])
+            moment = int(times[0])
+        value = encode_label(Label(id, plain(label), moment, self._model if model is None else model))
+        decode_label(value)  # the same rules as for the reader, here where the caller can act
+        try:
+            self._producer.produce(self._topic, value, id.encode(), on_delivery=self._deliveries.handler(1))
+        except BufferError:
+            self._deliveries.drop()
+        self._producer.poll(0)
+
+    @property
+    def sent(self) -> int:
+        """Labels that Kafka has taken."""
+        return self._deliveries.sent
+
+    @property
+    def failed(self) -> int:
+        """Labels that Kafka refused."""
+        return self._deliveries.failed
+
+    @property
+    def dropped(self) -> int:
+        """Labels that found the producer's queue full."""
+        return self._deliveries.dropped
+
+    def flush(self, timeout: float = 10.0) -> int:
+        """Wait for Kafka to have all labels; returns how many it has not."""
+        return self._producer.flush(timeout)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Flush. Runs at exit by itself."""
+        if not self._closed:
+            self._closed = True
+            atexit.unregister(self.close)
+            self.flush(timeout)
