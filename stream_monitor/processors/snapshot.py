@@ -59,7 +59,7 @@ def dump_unit(unit: Unit) -> bytes:
             [a.model, a.version, a.first_pane, a.baseline.hash, a.origin, a.inherited_from]
             for a in unit.activations
         ],
-        "baselines": sorted(unit.baselines),
+        "baselines": sorted(unit.used_baselines()),
         "baseline": None if unit.baseline is None else unit.baseline.hash,
         "panes": panes,
         "late": late,

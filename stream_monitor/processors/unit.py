@@ -116,6 +116,20 @@ class Unit:
     def _known(self, digest: str | None) -> Baseline | None:
         return None if digest is None else self.baselines[digest]
 
+    def used_baselines(self) -> set[str]:
+        """Hashes of the baselines that something here still refers to; others are forgotten."""
+        used = {a.baseline.hash for a in self.activations}
+        if self.baseline is not None:
+            used.add(self.baseline.hash)
+        for opened in self.panes.values():
+            used |= {digest for digest in opened.tallies if digest is not None}
+            used |= {part.baseline for part in opened.raw if part.baseline is not None}
+        for parts in self.late.values():
+            used |= {part.baseline for _, part in parts if part.baseline is not None}
+        for digest in set(self.baselines) - used:
+            del self.baselines[digest]
+        return used
+
     def adopt(self, activation: Activation) -> bool:
         """Take an activation for this version; False if it says nothing new."""
         for known in self.activations:
