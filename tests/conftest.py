@@ -11,6 +11,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_monitor.broker import cluster
+from stream_monitor.config import config_from
+from stream_monitor.engines.topics import plan_topics
 from stream_monitor.records import TOPICS
 
 TopicMaker = Callable[..., dict[str, str]]
@@ -43,13 +45,18 @@ def kafka_topics(admin: AdminClient, kafka_prefix: str) -> Iterator[TopicMaker]:
     """Makes topics under the test's prefix and deletes them behind it.
 
     `kafka_topics()` makes all logical topics, `kafka_topics("predictions", partitions=2)` some;
-    `config` holds topic settings. Returns {logical name: name on the broker}.
+    `config` takes the place of the settings that they have by plan. Returns {logical name: name
+    on the broker}.
     """
     made: list[str] = []
+    planned = {plan.logical: dict(plan.settings) for plan in plan_topics(config_from({}, env={}))}
 
     def make(*names: str, partitions: int = 4, config: dict[str, str] | None = None) -> dict[str, str]:
         topics = {name: kafka_prefix + name for name in names or TOPICS}
-        wanted = [NewTopic(topic, partitions, 1, config=config or {}) for topic in topics.values()]
+        wanted = [
+            NewTopic(topic, partitions, 1, config=planned[name] if config is None else config)
+            for name, topic in topics.items()
+        ]
         for future in admin.create_topics(wanted).values():
             future.result(30)
         made.extend(topics.values())
