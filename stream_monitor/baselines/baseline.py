@@ -27,11 +27,12 @@ SCHEMA = "stream-monitor/baseline/v1"
 class Baseline:
     """Profiles of all features, sorted by name, and where they came from.
 
-    `rows` is the reference's number of rows; `first_time` and `last_time` are event times
-    (microseconds) or None where the reference has none. `pane` is the pane length
-    (microseconds) and `vif_panes` the number of panes that the variance inflation was estimated
-    with; 0 means that it was not, so what is promised is provisional. `source` is free text.
-    `left_out` counts features over the limit. Two baselines are equal if their hashes are.
+    `rows` is the reference's number of rows; a feature that was learned later counts its own.
+    `first_time` and `last_time` are event times (microseconds), None where there are none.
+    `pane` is the pane length (microseconds) and `vif_panes` the number of panes that the variance
+    inflation was estimated with; 0 means that it was not, so what is promised is provisional.
+    `source` is free text. `left_out` counts features over the limit. Two baselines are equal if
+    their hashes are.
 
     The *layout* concatenates the features' bins: feature f owns the flat bins
     `offsets[f]` to `offsets[f + 1]`, and a pane's data is one vector of `total_bins` counts.
@@ -52,11 +53,6 @@ class Baseline:
             raise BaselineError("a baseline needs at least one feature")
         if names != sorted(set(names)):
             raise BaselineError("a baseline's features must be sorted by name, each once")
-        for profile in self.features:
-            if profile.rows != self.rows:
-                raise BaselineError(
-                    f"feature {profile.name!r} counts {profile.rows} rows, the baseline has {self.rows}"
-                )
 
     @cached_property
     def offsets(self) -> IntArray:

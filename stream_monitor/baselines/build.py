@@ -46,6 +46,7 @@ CATEGORY_SUFFIX = category_name("")
 NO_TIME = -(2**63)
 """Event time of rows whose source has none."""
 _QUANTUM_BITS = 20
+_LEAST_QUANTUM = 2.0**-1022
 
 
 def build_baseline(
@@ -211,9 +212,9 @@ def fixed_point_of(low: float, high: float) -> tuple[float, float]:
     """Center, and the smallest power of two as quantum so that the range is at most 2^20 quanta."""
     center = low / 2 + high / 2
     size = math.ldexp(high, -_QUANTUM_BITS) - math.ldexp(low, -_QUANTUM_BITS)
-    if size == 0.0:  # one value: a quantum relative to it, so that later values can be told apart
+    if low == high:  # one value: a quantum relative to it, so that later values can be told apart
         size = math.ldexp(abs(center), -_QUANTUM_BITS)
     if size == 0.0:
-        return center, 1.0
+        return center, 1.0 if low == high == 0.0 else _LEAST_QUANTUM
     mantissa, exponent = math.frexp(size)
-    return center, math.ldexp(1.0, max(exponent - (mantissa == 0.5), -1022))
+    return center, max(math.ldexp(1.0, exponent - (mantissa == 0.5)), _LEAST_QUANTUM)
