@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Producer
 from numpy.typing import NDArray
-from stream_monitor.sdk.labels import LabelLogger
-from stream_monitor.sdk.logger import PredictionLogger
 
 from examples.flights import findings, reading, report, stage
 from examples.flights.data import Flights, load_flights, load_weather
@@ -31,6 +29,8 @@ from examples.flights.serving import Serving
 from stream_monitor.config import load_config
 from stream_monitor.config.durations import parse_duration
 from stream_monitor.events.tick import encode_tick
+from stream_monitor.sdk.labels import LabelLogger
+from stream_monitor.sdk.logger import PredictionLogger
 
 FloatArray = NDArray[np.float64]
 
@@ -44,8 +44,9 @@ CATCH_UP_SECONDS = 60.0
 QUIET = timedelta(days=8)  # after the last flight: longer than the longest window
 METRICS = (
     "stream_monitor_inputs_total",
-    "stream_monitor_commit_duration_seconds_count",
     "stream_monitor_lag_messages",
+    "stream_monitor_watermark_timestamp_seconds",
+    "stream_monitor_window_events",
     "stream_monitor_drifted_features",
     "stream_monitor_drift_score_max",
     "stream_monitor_alerts_firing",
@@ -86,19 +87,18 @@ def run(running: ExitStack, work: Path, seconds: float) -> None:
     stage.run_cli(brokers, "topics", "create", "--config", str(CONFIG))
     publish_baseline(world, work, brokers, progress)
     config = load_config(CONFIG)
-    endpoint = f"http://{config.worker.host}:{config.worker.port}"
     worker = stage.Worker(CONFIG, brokers, work / "worker.log")
     running.callback(worker.stop)
     worker.start()
-    worker.wait_ready(f"{endpoint}/readyz", READY_SECONDS)
-    progress.say(f"Worker    process {worker.pid} is ready; its metrics: {endpoint}/metrics")
+    metrics = worker.wait_ready(READY_SECONDS)
+    progress.say(f"Worker    process {worker.pid} is ready; its metrics: {metrics}")
     answers = stream(world, brokers, worker, seconds, progress)
     aggregates = wait_until_judged(world, brokers, worker)
     alerts = reading.read_topic(brokers, config.kafka.topic("alerts"))
     progress.say(f"Judged    to the end: {len(aggregates):,} aggregates, {len(alerts):,} alerts")
-    exposition = reading.scrape(f"{endpoint}/metrics")
+    exposition = reading.scrape(metrics)
     tell(world, answers, findings.findings(alerts), aggregates, exposition)
-    progress.say(f"Done. Kafka {brokers}, metrics {endpoint}/metrics, files in {work}/")
+    progress.say(f"Done. Kafka {brokers}, metrics {metrics}, files in {work}/")
 
 
 def tell(
@@ -113,7 +113,8 @@ def tell(
     january = {n: float(np.nanmean(c)) for n, c in numbers.items()}
     january["prediction"] = float(world.january_answers.mean())
     opened = len({one.incident for one in episodes})
-    print(f"\nWhat was found: {len(episodes)} alerts in {opened} incidents, from the alerts topic\n")
+    incidents = "one incident" if opened == 1 else f"{opened} incidents"
+    print(f"\nFound: {len(episodes)} alerts in {incidents}, read back from the alerts topic (days in UTC)\n")
     daily = [a for a in aggregates if a["window"] == "1d"]
     print("\n".join(report.findings_table(episodes, daily, january)))
     print("\nA check that the monitor had no part in: the labels. The frozen model, month by month\n")
@@ -159,7 +160,7 @@ def publish_baseline(world: World, work: Path, brokers: str, progress: Progress)
     )
     pq.write_table(table, reference)
     common = ("--config", str(CONFIG), "--model", MODEL)
-    stage.run_cli(brokers, "baseline", "create", *common, "--output", str(profile), str(reference))
+    stage.run_cli(brokers, "baseline", "create", *common, "--out", str(profile), str(reference))
     stage.run_cli(brokers, "baseline", "publish", *common, "--version", VERSION, str(profile))
     features = len(world.january_columns)
     progress.say(f"Baseline  published: January's {features} features and what the model answered")

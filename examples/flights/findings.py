@@ -22,15 +22,14 @@ UNITS = {
     "recent_departures": "flights",
 }
 _SHARES = {
-    "missing": "values missing",
-    "out_of_range": "values outside January's range",
-    "unseen": "values January never had",
+    "missing": "missing",
+    "out_of_range": "outside January's range",
+    "unseen": "never seen in January",
 }
 _SHAPES = {
-    "spread": "spread differently",
-    "skewness": "leaning to another side",
-    "shape": "shaped differently",
-    "distribution": "differently distributed",
+    "spread": "spreads differently",
+    "skewness": "leans to another side",
+    "shape": "of another shape",
 }
 
 
@@ -89,29 +88,59 @@ def _finding(alert: Mapping[str, Any]) -> Finding:
     )
 
 
-def mean_between(
-    aggregates: Iterable[Mapping[str, Any]], feature: str, start: datetime, end: datetime
-) -> float | None:
-    """A numeric feature's mean over the windows that touch [start, end), from the aggregates topic.
+def daily(
+    aggregates: Iterable[Mapping[str, Any]], feature: str, start: datetime, end: datetime | None
+) -> list[Mapping[str, Any]]:
+    """A feature's windows that touch [start, end), in order of time, with `day` added to each.
 
-    Of a window that was corrected, the latest revision counts. None where it has no mean.
+    Of a window that was corrected, the latest revision counts. `end` None: to the last one.
     """
-    newest: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    newest: dict[str, Mapping[str, Any]] = {}
     for aggregate in aggregates:
-        if (
-            _time(aggregate["start"]) < end
-            and _time(aggregate["end"]) > start
-            and feature in aggregate["features"]
-        ):
+        touches = _time(aggregate["end"]) > start and (end is None or _time(aggregate["start"]) < end)
+        if touches and feature in aggregate["features"]:
             known = newest.get(aggregate["start"])
-            if known is None or known[0] <= aggregate["revision"]:
-                newest[aggregate["start"]] = aggregate["revision"], aggregate["features"][feature]
+            if known is None or known["revision"] <= aggregate["revision"]:
+                newest[aggregate["start"]] = aggregate
+    windows = sorted(newest.values(), key=lambda a: str(a["start"]))
+    return [{**a["features"][feature], "day": _time(a["start"])} for a in windows]
+
+
+def mean(windows: Iterable[Mapping[str, Any]]) -> float | None:
+    """A numeric feature's mean over all rows of some windows; None where it has none."""
     total, count = 0.0, 0
-    for _, shown in newest.values():
-        if shown.get("mean") is not None:
-            total += shown["mean"] * shown["count"]
-            count += shown["count"]
+    for window in windows:
+        if window.get("mean") is not None:
+            present = window["count"] - window["missing"]
+            total += window["mean"] * present
+            count += present
     return total / count if count else None
+
+
+def share(window: Mapping[str, Any], channel: str) -> float:
+    """The share of a window's rows that `channel` (missing, out_of_range, unseen) counts."""
+    rows = window["below"] + window["above"] if channel == "out_of_range" else window[channel]
+    return float(rows / window["count"]) if window["count"] else 0.0
+
+
+def furthest(
+    finding: Finding, windows: Sequence[Mapping[str, Any]], january: float | None, now: float | None
+) -> str:
+    """The day of an episode that was least like January, in the direction of the change."""
+    if finding.channel in _SHARES:
+        worst = max(windows, key=lambda w: share(w, finding.channel), default=None)
+        return "" if worst is None else f"{share(worst, finding.channel):.1%} on {worst['day']:%d %b}"
+    if january is not None and now is not None:
+        known = [w for w in windows if w.get("mean") is not None]
+        sign = 1.0 if now > january else -1.0
+        if finding.channel == "location":
+            worst = max(known, key=lambda w: sign * float(w["mean"]), default=None)
+        else:
+            worst = max(known, key=lambda w: abs(w["mean"] - january), default=None)
+        return "" if worst is None else f"{with_unit(finding.feature, worst['mean'])} on {worst['day']:%d %b}"
+    tested = [w for w in windows if w.get("drift")]
+    worst = max(tested, key=lambda w: float(w["drift"]["psi"]), default=None)
+    return "" if worst is None else f"PSI {worst['drift']['psi']:.2f} on {worst['day']:%d %b}"
 
 
 def plain_words(finding: Finding, january: float | None, now: float | None) -> str:
@@ -122,25 +151,19 @@ def plain_words(finding: Finding, january: float | None, now: float | None) -> s
     what = finding.channel
     if what in _SHARES:
         if finding.before is not None and finding.after is not None:
-            return f"{_SHARES[what]}: {finding.before:.1%} in January, now {finding.after:.1%}"
+            return f"{finding.after:.1%} {_SHARES[what]} (then {finding.before:.1%})"
         return f"more {_SHARES[what]}"
-    unit = UNITS.get(finding.feature, "")
-    if what == "location" and january is not None and now is not None:
-        name = "answers" if finding.feature == "prediction" else "values"
-        word = "higher" if now > january else "lower"
-        return f"{word} {name}: mean {amount(january)} in January, now {amount(now)} {unit}".rstrip()
+    if january is None or now is None:
+        return _SHAPES.get(what, "another mix than in January")
+    numbers = f"{with_unit(finding.feature, now)} (January {amount(january)})"
     if what == "location":
-        return "another mix of values than in January"
-    text = _SHAPES.get(what, what)
-    if january is not None and now is not None:
-        text += f" (mean {amount(january)} in January, now {amount(now)} {unit}".rstrip() + ")"
-    return text
+        return f"{'higher' if now > january else 'lower'}: mean {numbers}"
+    return f"{_SHAPES.get(what, 'different')}: mean {numbers}"
 
 
-def strength(finding: Finding) -> str:
-    """How far beyond its threshold the statistic is."""
-    ratio = finding.statistic / finding.threshold
-    return "far beyond" if ratio >= 1e4 else f"{ratio:.3g} x"
+def with_unit(feature: str, value: float) -> str:
+    """An amount in the feature's unit."""
+    return f"{amount(value)} {UNITS.get(feature, '')}".strip()
 
 
 def amount(value: float) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from examples.flights import findings
+from examples.flights.playback import moment
 
 if TYPE_CHECKING:
     from examples.flights.data import Flights
@@ -26,43 +26,53 @@ class Months:
     def __init__(self, flights: Flights, say: Callable[[str], None]) -> None:
         self._flights = flights
         self._say = say
-        self._month = int(flights.month[0])
-        self._departed = self._told = 0
+        self._month = _month(int(flights.departed[0]))
+        self._told = 0
 
     def reached(self, minute: int, labelled: int, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Event time is at `minute`; `alerts` are all that were read so far."""
         departed = int(np.searchsorted(self._flights.departed, minute, side="right"))
-        month = int(self._flights.month[min(departed, len(self._flights) - 1)])
-        if month == self._month and departed < len(self._flights):
+        month = _month(minute)
+        if month == self._month:
             return
         opened = [alert["labels"]["feature"] for alert in alerts[self._told :] if alert["endsAt"] is None]
-        new = f"alerts on {', '.join(sorted(set(opened)))}" if opened else "no new alert"
+        new = f"new alerts: {', '.join(sorted(set(opened)))}" if opened else "no new alert"
         self._say(f"  {MONTHS[self._month - 1]}     {departed:7,} predictions  {labelled:7,} labels  {new}")
-        self._month, self._departed, self._told = month, departed, len(alerts)
+        self._month, self._told = month, len(alerts)
+
+
+def _month(minute: int) -> int:
+    # By the clock of New York's winter: the month's first hour in summer is the month before's.
+    return moment(minute - 5 * 60).month
 
 
 def findings_table(
-    episodes: Sequence[Finding], aggregates: Sequence[Mapping[str, Any]], january: Mapping[str, float]
+    episodes: Sequence[Finding], days: Sequence[Mapping[str, Any]], january: Mapping[str, float]
 ) -> list[str]:
-    """One line an episode: when, which feature, what changed in its own unit, how strong, who found it."""
+    """One line an episode: when, which feature, what changed, how far, by which evidence.
+
+    `days` are the aggregates of one-day windows, `january` the numeric features' means then.
+    """
     body = []
     for one in episodes:
-        # The mean of a week from the change on: long enough to be one, short enough to be of its time.
-        until = min(filter(None, (one.ended, one.found + timedelta(days=7))))
-        now = findings.mean_between(aggregates, one.feature, one.since, until)
+        then = january.get(one.feature)
+        at_first = findings.daily(days, one.feature, one.since, one.found)
+        now = findings.mean(at_first)
+        whole = findings.daily(days, one.feature, one.since, one.ended)
+        others = f" +{one.agreeing}" if one.agreeing else ""
         body.append(
             (
-                day(one.found),
-                day(one.ended) if one.ended else "-",
+                f"{one.since:%d %b}",
+                f"{one.found:%d %b}",
+                f"{one.ended:%d %b}" if one.ended else "open",
                 one.feature,
-                findings.plain_words(one, january.get(one.feature), now),
-                findings.strength(one),
-                f"{one.detector}, {one.channel}" + (f" +{one.agreeing}" if one.agreeing else ""),
+                findings.plain_words(one, then, now),
+                findings.furthest(one, whole, then, now),
+                f"{one.detector}, {one.channel}: {one.statistic / one.threshold:.1f} x{others}",
             )
         )
-    return findings.table(
-        ("found", "over", "feature", "what changed", "strength", "found by"), body, right=(4,)
-    )
+    head = ("since", "found", "over", "feature", "what changed", "least like January", "evidence")
+    return findings.table(head, body)
 
 
 def truth_table(parts: Iterable[tuple[Flights, FloatArray]]) -> list[str]:
@@ -91,15 +101,10 @@ def truth_table(parts: Iterable[tuple[Flights, FloatArray]]) -> list[str]:
     return findings.table(head, body, right=range(1, 6))
 
 
-def sample(exposition: str, wanted: Iterable[str], each: int = 4) -> list[str]:
+def sample(exposition: str, wanted: Iterable[str], each: int = 2) -> list[str]:
     """Up to `each` lines of every metric in `wanted`, in that order."""
     lines = exposition.splitlines()
     chosen: list[str] = []
     for name in wanted:
         chosen += [line for line in lines if line.partition("{")[0].partition(" ")[0] == name][:each]
     return chosen
-
-
-def day(time: datetime) -> str:
-    """Day and hour (UTC)."""
-    return f"{time:%d %b %Hh}"

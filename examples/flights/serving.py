@@ -16,10 +16,9 @@ from examples.flights.model import LateModel, rows
 from examples.flights.playback import Step, moment
 
 if TYPE_CHECKING:
+    from examples.flights.data import Flights
     from stream_monitor.sdk.labels import LabelLogger
     from stream_monitor.sdk.logger import PredictionLogger
-
-    from examples.flights.data import Flights
 
 
 class Serving:

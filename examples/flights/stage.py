@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from stream_monitor.broker import EmbeddedBroker, guard
 
 GRACE_SECONDS = 10.0
 TAIL_LINES = 25
+_ADDRESS = re.compile(r"metrics at (http://\S+)/metrics")
 
 
 class DemoError(Exception):
@@ -28,7 +30,9 @@ class Worker:
 
     def __init__(self, config: Path, brokers: str, log: Path) -> None:
         self.log = log
+        # Port 0: a free one. Whatever else listens on this machine, the demo runs.
         self._command = [sys.executable, "-m", "stream_monitor.cli", "worker", "--config", str(config)]
+        self._command += ["--port", "0"]
         self._environment = os.environ | {"KAFKA_BROKERS": brokers}
         self._guard: subprocess.Popen[bytes] | None = None
         self.pid = 0
@@ -54,22 +58,20 @@ class Worker:
             code = None if self._guard is None else self._guard.returncode
             raise DemoError(f"the worker stopped by itself (exit code {code}).\n{self.tail()}")
 
-    def wait_ready(self, url: str, seconds: float) -> None:
-        """Wait until `url` answers 200, at most `seconds`."""
+    def wait_ready(self, seconds: float) -> str:
+        """Wait until the worker says it is ready, at most `seconds`; where its metrics are."""
         deadline = time.monotonic() + seconds
-        last = "no answer"
+        last = "it printed no address"
         while time.monotonic() < deadline:
             self.check()
-            try:
-                with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 (an http URL of ours)
-                    if answer.status == 200:
-                        return
-            except urllib.error.HTTPError as error:
-                last = f"HTTP {error.code}: {error.read(500).decode(errors='replace').strip()}"
-            except OSError as error:
-                last = str(error)
+            found = _ADDRESS.search(self.log.read_text(encoding="utf-8", errors="replace"))
+            if found is not None:
+                problem = _ready(f"{found[1]}/readyz")
+                if problem is None:
+                    return f"{found[1]}/metrics"
+                last = problem
             time.sleep(0.1)
-        raise DemoError(f"{url} did not become ready in {seconds:g} s ({last}).\n{self.tail()}")
+        raise DemoError(f"the worker was not ready within {seconds:g} s: {last}\n{self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its log."""
@@ -90,6 +92,17 @@ class Worker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _ready(url: str) -> str | None:
+    """None if `url` answers 200, else what it said."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 (an http URL of ours)
+            return None
+    except urllib.error.HTTPError as error:
+        return f"HTTP {error.code}: {error.read(500).decode(errors='replace').strip()}"
+    except OSError as error:
+        return str(error)
 
 
 @contextmanager

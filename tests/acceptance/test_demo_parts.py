@@ -297,6 +297,17 @@ def alert(episode: str, *, ended: str | None = None, **changes: Any) -> dict[str
     }
 
 
+def window(day: int, *, revision: int = 0, psi: float = 0.0, **shown: Any) -> dict[str, Any]:
+    """A one-day aggregate of February with one feature."""
+    feature = {"mean": None, "count": 10, "missing": 0, "below": 0, "above": 0, "unseen": 0}
+    return {
+        "start": f"2013-02-0{day}T00:00:00Z",
+        "end": f"2013-02-0{day + 1}T00:00:00Z",
+        "revision": revision,
+        "features": {"temp": feature | {"drift": {"psi": psi}} | shown},
+    }
+
+
 class TestFindings:
     def test_an_episode_is_one_finding_whatever_is_read_twice(self) -> None:
         over = "2013-02-09T00:00:00Z"
@@ -311,16 +322,16 @@ class TestFindings:
     @pytest.mark.parametrize(
         ("changes", "january", "now", "words"),
         [
-            ({}, 35.62, 18.31, "lower values: mean 35.6 in January, now 18.3 °F"),
-            ({}, 35.62, 70.0, "higher values: mean 35.6 in January, now 70.0 °F"),
-            ({}, None, None, "another mix of values than in January"),
+            ({}, 35.62, 18.31, "lower: mean 18.3 °F (January 35.6)"),
+            ({}, 35.62, 70.0, "higher: mean 70.0 °F (January 35.6)"),
+            ({}, None, None, "another mix than in January"),
             (
                 {"channel": "unseen", "baseline_mean": 0.0, "current_mean": 0.031},
                 None,
                 None,
-                "values January never had: 0.0% in January, now 3.1%",
+                "3.1% never seen in January (then 0.0%)",
             ),
-            ({"channel": "spread"}, 35.6, 35.7, "spread differently (mean 35.6 in January, now 35.7 °F)"),
+            ({"channel": "spread"}, 35.6, 35.7, "spreads differently: mean 35.7 °F (January 35.6)"),
         ],
     )
     def test_plain_words(
@@ -328,25 +339,40 @@ class TestFindings:
     ) -> None:
         assert findings.plain_words(findings.findings([alert("a", **changes)])[0], january, now) == words
 
-    def test_mean_over_windows_takes_the_latest_revision(self) -> None:
-        def window(day: int, revision: int, mean: float | None, count: int) -> dict[str, Any]:
-            return {
-                "start": f"2013-02-0{day}T00:00:00Z",
-                "end": f"2013-02-0{day + 1}T00:00:00Z",
-                "revision": revision,
-                "features": {"temp": {"mean": mean, "count": count}},
-            }
-
-        windows = [
-            window(1, 0, 99.0, 10),
-            window(2, 1, 20.0, 30),
-            window(2, 0, 90.0, 29),
-            window(3, 0, 40.0, 10),
+    def test_days_take_the_latest_revision_and_means_the_rows_that_have_a_value(self) -> None:
+        read = [
+            window(1, mean=99.0),
+            window(2, revision=1, mean=20.0, count=31, missing=1),
+            window(2, mean=90.0, count=29),
+            window(4, mean=None, count=5, missing=5),
+            window(3, mean=40.0),
+            window(5, mean=99.0),
         ]
-        windows += [window(4, 0, None, 0), window(5, 0, 99.0, 10)]
         start, end = datetime(2013, 2, 2, 7, tzinfo=UTC), datetime(2013, 2, 5, tzinfo=UTC)
-        assert findings.mean_between(windows, "temp", start, end) == pytest.approx((20 * 30 + 40 * 10) / 40)
-        assert findings.mean_between(windows, "visib", start, end) is None
+        days = findings.daily(read, "temp", start, end)
+        assert [(d["day"].day, d["mean"]) for d in days] == [(2, 20.0), (3, 40.0), (4, None)]
+        assert findings.mean(days) == pytest.approx((20 * 30 + 40 * 10) / 40)
+        assert findings.daily(read, "visib", start, end) == []
+        assert findings.mean([]) is None
+        assert len(findings.daily(read, "temp", start, None)) == 4
+
+    def test_furthest_day_looks_in_the_direction_of_the_change(self) -> None:
+        read = [window(2, mean=20.0), window(3, mean=70.0), window(4, mean=30.0)]
+        days = findings.daily(read, "temp", datetime(2013, 2, 1, tzinfo=UTC), None)
+        moved = findings.findings([alert("a")])[0]
+        assert findings.furthest(moved, days, 35.0, 25.0) == "20.0 °F on 02 Feb"
+        assert findings.furthest(moved, days, 35.0, 40.0) == "70.0 °F on 03 Feb"
+        assert findings.furthest(moved, [], 35.0, 40.0) == ""
+        mixed = findings.furthest(
+            moved, [window(2, psi=0.1)["features"]["temp"] | {"day": EPOCH}], None, None
+        )
+        assert mixed == "PSI 0.10 on 01 Jan"
+
+    def test_furthest_share(self) -> None:
+        read = [window(2, below=1, above=2), window(3, above=4), window(4)]
+        days = findings.daily(read, "temp", datetime(2013, 2, 1, tzinfo=UTC), None)
+        outside = findings.findings([alert("a", channel="out_of_range")])[0]
+        assert findings.furthest(outside, days, 35.0, 25.0) == "40.0% on 03 Feb"
 
     def test_table_lines_up(self) -> None:
         assert findings.table(("a", "long"), [("word", "1"), ("x", "22")], right=(1,)) == [
@@ -370,10 +396,10 @@ class TestFindings:
         told: list[str] = []
         months = report.Months(flights, told.append)
         read: list[dict[str, Any]] = []
-        last = int(flights.departed[-1])
-        for minute in range(int(flights.departed[0]), last + 7200, 7200):
+        last = int(flights.landed.max())
+        for minute in [*range(int(flights.departed[0]), last, 7200), last]:
             if minute > last - 100 * 1440 and not read:
                 read.append(alert("a"))
-            months.reached(min(minute, last), 0, read)
+            months.reached(minute, 0, read)
         assert [line.split()[0] for line in told] == list(report.MONTHS)
         assert [line.split()[0] for line in told if "temp" in line] == ["Sep"]
