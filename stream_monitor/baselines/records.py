@@ -1,6 +1,7 @@
 """Records of the baselines topic: which baseline a model's version is judged by, and from when.
 
-The topic is compacted. Key: model, unit separator (0x1F), version, UTF-8. Value: the JSON of
+The topic is compacted. Key: model, version and first pane, UTF-8, with unit separators (0x1F)
+between: an activation never replaces an earlier one that panes may still be judged by. Value: the JSON of
 `schemas/activation.v1.json`, the whole baseline in it; where that is longer than a message may
 be, the same JSON compressed with gzip (told by its first two bytes). An empty value takes the
 activation back.
@@ -48,9 +49,9 @@ class Activation:
     inherited_from: str | None = None
 
 
-def activation_key(model: str, version: str) -> bytes:
-    """The key under which compaction keeps a model version's latest activation."""
-    return f"{model}{_SEPARATOR}{version}".encode()
+def activation_key(model: str, version: str, first_pane: int) -> bytes:
+    """The key under which compaction keeps an activation."""
+    return f"{model}{_SEPARATOR}{version}{_SEPARATOR}{first_pane}".encode()
 
 
 def encode_activation(activation: Activation, *, max_bytes: int = MAX_MESSAGE) -> Output:
@@ -73,12 +74,13 @@ def encode_activation(activation: Activation, *, max_bytes: int = MAX_MESSAGE) -
             f"baseline of model {activation.model!r}: {len(value):,} bytes compressed, a message holds "
             f"{max_bytes:,}; profile fewer features or categories"
         )
-    return Output("baselines", activation_key(activation.model, activation.version), value, view=activation)
+    key = activation_key(activation.model, activation.version, activation.first_pane)
+    return Output("baselines", key, value, view=activation)
 
 
-def encode_tombstone(model: str, version: str) -> Output:
+def encode_tombstone(model: str, version: str, first_pane: int) -> Output:
     """The record that takes an activation back."""
-    return Output("baselines", activation_key(model, version), None)
+    return Output("baselines", activation_key(model, version, first_pane), None)
 
 
 def decode_activation(key: bytes | None, value: bytes | None) -> Activation | None:
@@ -94,10 +96,10 @@ def decode_activation(key: bytes | None, value: bytes | None) -> Activation | No
             f"activation record with key {key!r}: $.schema is {document.schema!r}, "
             f"this version reads {SCHEMA!r}"
         )
-    if key != activation_key(document.model, document.version):
+    if key != activation_key(document.model, document.version, document.first_pane):
         raise BaselineError(
             f"activation record with key {key!r} is about model {document.model!r}, "
-            f"version {document.version!r}"
+            f"version {document.version!r}, first pane {document.first_pane}"
         )
     baseline = Baseline.from_dict(document.baseline)
     if baseline.hash != document.hash:

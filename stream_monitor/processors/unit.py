@@ -10,6 +10,7 @@ Nothing here depends on when or in what pieces the increments arrived.
 from __future__ import annotations
 
 import heapq
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from stream_monitor.baselines.directory import resolve
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
+from stream_monitor.errors import BaselineError
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
@@ -30,6 +32,8 @@ from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawR
 from stream_monitor.windows.panes import NEVER, rfc3339
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -212,8 +216,14 @@ class Unit:
                 self._activate(Activation(self.model, self.version, end, baseline, "learned", None))
 
     def _activate(self, activation: Activation) -> None:
+        try:
+            output = encode_activation(activation, max_bytes=self._config.limits.max_message_bytes)
+        except BaselineError as error:
+            # Without a record no restart could restore what it judged by: go on without it.
+            log.error("model %s version %s: %s", self.model, self.version, error)
+            return
         if self.adopt(activation):
-            self.outputs.append(encode_activation(activation))
+            self.outputs.append(output)
 
     def _switch(self, activation: Activation | None) -> None:
         """Judge by another baseline from here on; what it shares with the old one is kept."""

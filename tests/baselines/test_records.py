@@ -38,7 +38,7 @@ def test_what_was_written_is_read(baseline: Baseline) -> None:
     ):
         output = encode_activation(activation)
         assert output.topic == "baselines"
-        assert output.key == f"{activation.model}\x1f{activation.version}".encode()
+        assert output.key == f"{activation.model}\x1f{activation.version}\x1f{activation.first_pane}".encode()
         assert output.value is not None
         document = orjson.loads(output.value)
         assert document["schema"] == "stream-monitor/activation/v1"
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(baseline: Baseline) -> None:
 
 
 def test_a_tombstone_is_none() -> None:
-    output = encode_tombstone("m", "1")
+    output = encode_tombstone("m", "1", 0)
     assert output.value is None
     assert decode_activation(output.key, output.value) is None
 
@@ -68,7 +68,7 @@ def test_a_long_record_is_compressed_and_a_longer_one_refused(baseline: Baseline
 def test_a_compressed_record_may_not_unfold_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_monitor.baselines.records.MAX_JSON", 10_000)
     with pytest.raises(BaselineError, match="unfolds to more than"):
-        decode_activation(activation_key("m", "1"), gzip.compress(b" " * 10_000_000))
+        decode_activation(activation_key("m", "1", 0), gzip.compress(b" " * 10_000_000))
 
 
 @pytest.mark.parametrize(

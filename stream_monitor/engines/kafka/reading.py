@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import decode_activation
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.kafka.clients import end_offset, make_reader, to_record
-from stream_monitor.errors import BrokerError
+from stream_monitor.errors import BaselineError, BrokerError
 from stream_monitor.records import Record
+
+log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60.0
 _RETRIED = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"})
@@ -119,6 +122,11 @@ class BaselineFollower:
             elif message.error() is None:
                 record = to_record(message)
                 self._at[record.partition] = record.offset + 1
-                activation = decode_activation(record.key, record.value)
+                try:
+                    activation = decode_activation(record.key, record.value)
+                except BaselineError as error:
+                    # Not ours to die of: whoever wrote it is told by the log, the rest goes on.
+                    log.error("%s[%d]@%d: %s; skipped", self._topic, record.partition, record.offset, error)
+                    continue
                 if activation is not None:
                     self._directory.add(activation)
