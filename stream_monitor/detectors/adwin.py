@@ -26,6 +26,7 @@ import numpy as np
 from stream_monitor.detectors import pinned
 from stream_monitor.detectors.base import BoolArray, Detector, Readings, StateArrays, checked
 from stream_monitor.detectors.calibration import adwin_delta
+from stream_monitor.detectors.priming import BUCKETS, SLOTS, empty_start, primed_start
 from stream_monitor.errors import StateError
 
 if TYPE_CHECKING:
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
 CLOCK = 32.0
 MIN_SIDE = 5.0
 GRACE = 10.0
-BUCKETS = 5
-PRIME_ROWS = 5000.0
-PRIME_ELEMENTS = 512
-_SLOTS = BUCKETS + 1
 _MAX_LEVELS = 64
 _N, _SUM, _M2 = range(3)
 _CHUNK = 1024
@@ -68,7 +65,7 @@ class Adwin(Detector):
         self.delta = delta
         self._kappa, self._mu = channels.kappa, channels.mu
         self._eps = channels.eps if primed else np.full(len(channels), -1.0)
-        self._start = _primed(channels) if primed else _empty(len(channels))
+        self._start = primed_start(channels) if primed else empty_start(len(channels))
         self._columns = np.arange(len(channels))
         self.reset()
 
@@ -112,11 +109,14 @@ class Adwin(Detector):
         self._phase[mask] = 0.0
 
     def state(self) -> StateArrays:
-        """`buckets` (3, levels, 6, C), `filled` (levels, C), `window` (3, C), `phase` (C,)."""
-        levels = max(1, int(np.flatnonzero(self._filled.any(axis=1)).max(initial=0)) + 1)
+        """`elements` (3, E): rows, sum and M2 of the filled slots, `filled` (levels, C) of them;
+        `window` (3, C): the same of all of a window; `phase` (C,): rows since the last check.
+        """
+        levels = int(np.flatnonzero(self._filled.any(axis=1)).max(initial=0)) + 1
+        filled = self._filled[:levels].copy()
         return {
-            "buckets": self._buckets[:, :levels].copy(),
-            "filled": self._filled[:levels].copy(),
+            "elements": self._buckets[:, :levels][:, _used(filled)],
+            "filled": filled,
             "window": self._window.copy(),
             "phase": self._phase.copy(),
         }
@@ -125,16 +125,21 @@ class Adwin(Detector):
         """Continue from `state()`."""
         found = state.get("filled")
         levels = 1 if found is None or found.ndim != 2 else min(max(len(found), 1), _MAX_LEVELS)
-        count = len(self._columns)
-        filled = checked(state, "filled", np.zeros((levels, count), np.int64), detector=self.name)
-        buckets = checked(state, "buckets", np.zeros((3, levels, _SLOTS, count)), detector=self.name)
-        window = checked(state, "window", self._window, detector=self.name)
-        phase = checked(state, "phase", self._phase, detector=self.name)
-        if ((filled < 0) | (filled > BUCKETS)).any() or (window[_N] < 0).any() or (phase < 0).any():
+        like = np.zeros((levels, len(self._columns)), dtype=np.int64)
+        filled = checked(state, "filled", like, detector=self.name)
+        if ((filled < 0) | (filled > BUCKETS)).any():
             raise StateError(
                 f"state of detector {self.name} holds impossible counts: drop it to start primed"
             )
-        self._buckets, self._filled, self._window, self._phase = buckets, filled, window, phase
+        used = _used(filled)
+        elements = checked(state, "elements", np.zeros((3, int(filled.sum()))), detector=self.name)
+        window = checked(state, "window", self._window, detector=self.name)
+        phase = checked(state, "phase", self._phase, detector=self.name)
+        if (elements[_N] <= 0).any() or (window[_N] < 0).any() or ((phase < 0) | (phase >= CLOCK)).any():
+            raise StateError(f"state of detector {self.name} holds impossible rows: drop it to start primed")
+        self._buckets = np.zeros((3, *used.shape))
+        self._buckets[:, used] = elements
+        self._filled, self._window, self._phase = filled, window, phase
 
     @property
     def width(self) -> FloatArray:
@@ -172,7 +177,7 @@ class Adwin(Detector):
         """Merge the two oldest of six elements into one of the next level, upwards."""
         level = 0
         while True:
-            columns = columns[self._filled[level, columns] == _SLOTS]
+            columns = columns[self._filled[level, columns] == SLOTS]
             if not len(columns):
                 return
             self._grow(level + 2)
@@ -184,9 +189,9 @@ class Adwin(Detector):
             slot = self._filled[level + 1, columns]
             self._buckets[:, level + 1, slot, columns] = merged
             self._filled[level + 1, at] += 1
-            for to in range(_SLOTS - 2):
+            for to in range(SLOTS - 2):
                 self._buckets[:, level, to, at] = self._buckets[:, level, to + 2, at]
-            self._buckets[:, level, _SLOTS - 2 :, at] = 0.0
+            self._buckets[:, level, SLOTS - 2 :, at] = 0.0
             self._filled[level, at] -= 2
             level += 1
 
@@ -206,9 +211,9 @@ class Adwin(Detector):
         width = self._window[_N, columns]
         apart = mean - self._window[_SUM, columns] / width
         self._window[_M2, columns] -= m2 + n * width * apart * apart / (n + width)
-        for slot in range(_SLOTS - 1):
+        for slot in range(SLOTS - 1):
             self._buckets[:, level, slot, columns] = self._buckets[:, level, slot + 1, columns]
-        self._buckets[:, level, _SLOTS - 1, columns] = 0.0
+        self._buckets[:, level, SLOTS - 1, columns] = 0.0
         self._filled[level, columns] -= 1
 
     def _tolerate(self, alarm: BoolArray) -> None:
@@ -279,37 +284,11 @@ def _exact(
     return np.asarray(np.where(usable, np.maximum(ratio, below), 0.0).max(axis=0, initial=0.0))
 
 
+def _used(filled: IntArray) -> BoolArray:
+    """Which slots hold an element, (levels, 6, C)."""
+    return np.asarray(np.arange(SLOTS)[None, :, None] < filled[:, None, :])
+
+
 def _all_or(columns: IntArray, count: int) -> Any:
     """A slice where all channels are meant (views instead of copies), else their positions."""
     return slice(None) if len(columns) == count else columns
-
-
-_Start = tuple["FloatArray", "IntArray", "FloatArray"]
-
-
-def _empty(count: int) -> _Start:
-    return np.zeros((3, 1, _SLOTS, count)), np.zeros((1, count), dtype=np.int64), np.zeros((3, count))
-
-
-def _primed(channels: Channels) -> _Start:
-    """Buckets as if elements of equal weight had come in, each with the baseline's mean and spread.
-
-    Many small elements rather than one, so that real panes are not merged with the baseline
-    before there are hundreds of them.
-    """
-    filled: list[int] = [0]
-    for _ in range(PRIME_ELEMENTS):
-        filled[0] += 1
-        level = 0
-        while filled[level] == _SLOTS:
-            if level + 1 == len(filled):
-                filled.append(0)
-            filled[level] -= 2
-            filled[level + 1] += 1
-            level += 1
-    rows = np.minimum(channels.rows * channels.kappa, PRIME_ROWS)
-    start = np.stack([rows, rows * channels.mu, rows * channels.sd**2])
-    buckets = np.zeros((3, len(filled), _SLOTS, len(channels)))
-    for level, used in enumerate(filled):
-        buckets[:, level, :used] = (start * (2**level / PRIME_ELEMENTS))[:, None, :]
-    return buckets, np.tile(np.array(filled)[:, None], len(channels)), start

@@ -46,6 +46,7 @@ TAIL = 5.4125e-06
 """One-sided probability beyond 4.4 standard deviations."""
 SD_UNIFORM = 12**-0.5
 _DEGENERATE = 2.0**-20
+SD_GRID = 2.0**40
 _MISSING, _BELOW, _ABOVE, _UNSEEN, _FIRST = range(5)
 
 
@@ -186,7 +187,7 @@ def _of_feature(profile: FeatureProfile, floor: float) -> _Part:
         p=share,
         kind=np.array(kept + [4 + k for k in rates], dtype=np.int64),
         mu=np.array([*mu[kept], *(seen[k][0] for k in rates)]),
-        sd=np.array([*sd[kept], *(seen[k][1] for k in rates)]),
+        sd=np.rint(np.array([*sd[kept], *(seen[k][1] for k in rates)]) * SD_GRID) / SD_GRID,
         eps=_up(np.array([*eps[kept], *(seen[k][2] for k in rates)])),
     )
 
@@ -239,5 +240,8 @@ def _seen_once(profile: FeatureProfile) -> int:
 
 
 def _up(values: FloatArray) -> FloatArray:
-    """Rounded up to 2**-30: a last-bit difference between math libraries does not show."""
+    """Rounded up to 2**-30: a last-bit difference between math libraries does not show.
+
+    (Deviations are rounded to 2**-40 for the same reason.)
+    """
     return np.asarray(np.ceil(values * SCALE) / SCALE)
