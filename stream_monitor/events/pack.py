@@ -128,8 +128,10 @@ def _read(value: bytes, max_features: int) -> PackRows:
     reader = pa.ipc.open_stream(pa.py_buffer(value))
     model, version, types = _check_schema(reader.schema, max_features)
     batch = reader.read_next_batch()
-    if not 1 <= batch.num_rows <= MAX_ROWS:
-        raise EventError("too_large", f"{batch.num_rows} rows; a pack has 1 to {MAX_ROWS}")
+    if batch.num_rows < 1:
+        raise EventError("pack", "no rows: a pack has at least one")
+    if batch.num_rows > MAX_ROWS:
+        raise EventError("too_large", f"{batch.num_rows} rows; a pack has at most {MAX_ROWS}")
     batch.validate(full=True)
     arrays = dict(zip(types, batch.columns, strict=True))
     times, late = _times(arrays["timestamp"])
