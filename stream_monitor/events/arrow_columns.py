@@ -7,8 +7,9 @@ could say which number or category it is meant to be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,24 +63,35 @@ def number_or_category(array: pa.Array) -> Column:
 
 def numbers(array: pa.Array) -> FloatArray:
     """Any number type as float64; null is NaN."""
-    values: FloatArray = array.to_numpy(zero_copy_only=False)
-    return values if values.dtype == np.float64 else values.astype(np.float64)
+    return _plain(array.cast(pa.float64(), safe=False), np.dtype(np.float64), math.nan)
 
 
 def flags(array: pa.Array) -> NDArray[np.bool_]:
     """A boolean array; null is False."""
-    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), np.bool_)
+    return _plain(array.cast(pa.int8()), np.dtype(np.int8), 0).astype(np.bool_)
+
+
+def _plain(array: pa.Array, dtype: np.dtype[Any], null: float) -> NDArray[Any]:
+    """The values of a fixed-width array, nulls replaced; a view where there are none.
+
+    Not `to_numpy`: where pandas is installed that imports it, which takes a second.
+    """
+    filled = pc.fill_null(array, null) if array.null_count else array
+    data = filled.buffers()[1]
+    if data is None or not len(filled):
+        return np.zeros(0, dtype)
+    return np.frombuffer(data, dtype, len(filled), filled.offset * dtype.itemsize)
 
 
 def category(array: pa.Array) -> CategoryColumn:
     """Strings, dictionaries of strings, or booleans; null is missing."""
     if array.type == pa.bool_():
-        codes = pc.fill_null(array.cast(pa.int32()), MISSING).to_numpy()
+        codes = _plain(array.cast(pa.int8()).cast(pa.int32()), np.dtype(np.int32), MISSING)
         return CategoryColumn(codes, ("false", "true"))
     if not pa.types.is_dictionary(array.type):
         array = array.dictionary_encode()
     indices = array.indices.cast(pa.int32())
-    codes = (pc.fill_null(indices, MISSING) if indices.null_count else indices).to_numpy()
+    codes = _plain(indices, np.dtype(np.int32), MISSING)
     words = array.dictionary.to_pylist()
     if array.dictionary.null_count:
         # A dictionary may hold null as an entry: rows that point at it are missing.
