@@ -68,15 +68,28 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays: dict[str, Array] = {}
     at = _PREFIX.size + length
     end = len(data) - _CRC.size
-    for name, dtype, shape in described:
-        if dtype not in _DTYPES:
-            raise CodecError(f"array {name!r}: dtype {dtype!r} is not one that is stored")
-        count = math.prod(shape)
-        size = count * np.dtype(dtype).itemsize
+    if not isinstance(meta, dict) or not isinstance(described, list):
+        raise CodecError("header cannot be read: it holds no metadata and list of arrays")
+    for entry in described:
+        name, dtype, shape = _described(entry)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         if at + size > end:
             raise CodecError(f"array {name!r} ends behind the record")
-        arrays[name] = np.frombuffer(data, dtype=dtype, count=count, offset=at).reshape(shape)
+        arrays[name] = np.frombuffer(data, dtype=dtype, count=math.prod(shape), offset=at).reshape(shape)
         at += size
     if at != end:
         raise CodecError(f"{end - at} bytes are left over behind the last array")
     return meta, arrays
+
+
+def _described(entry: Any) -> tuple[str, str, list[int]]:
+    """One array's name, dtype and shape, checked: a right checksum does not make a header true."""
+    try:
+        name, dtype, shape = entry
+        known = dtype in _DTYPES
+        fits = isinstance(name, str) and all(type(side) is int and side >= 0 for side in shape)
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"header cannot be read: {entry!r} describes no array") from error
+    if not known or not fits:
+        raise CodecError(f"array {name!r}: dtype {dtype!r} or shape {shape!r} is not one that is stored")
+    return name, dtype, list(shape)

@@ -30,9 +30,7 @@ METAS = st.dictionaries(st.text(max_size=10), JSON_VALUES, max_size=4)
 ARRAYS = st.dictionaries(
     st.text(min_size=1, max_size=10),
     st.sampled_from(DTYPES).flatmap(
-        lambda dtype: hnp.arrays(
-            np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
-        )
+        lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5))
     ),
     max_size=4,
 )
@@ -99,10 +97,16 @@ def _record(header: object, body: bytes = b"") -> bytes:
     [
         ([], b""),
         ({"meta": {}}, b""),
+        ({"meta": {}, "arrays": [["a", "<i8"]]}, b""),
+        ({"meta": {}, "arrays": [["a", "<i8", ["x"]]]}, b""),
+        ({"meta": {}, "arrays": [["a", "<i8", [-1]]]}, b"12345678"),
+        ({"meta": {}, "arrays": [["a", "<i8", [-1, -1]]]}, b"12345678"),
         ({"meta": {}, "arrays": [["a", "|O", [1]]]}, b"12345678"),
+        ({"meta": {}, "arrays": [["a", ["<i8"], [1]]]}, b"12345678"),
         ({"meta": {}, "arrays": [["a", "<i8", [2**62]]]}, b"12345678"),
         ({"meta": {}, "arrays": [["a", "<i8", [2]]]}, b"12345678"),
         ({"meta": {}, "arrays": []}, b"left over"),
+        ({"meta": {}, "arrays": 7}, b""),
     ],
 )
 def test_a_header_that_lies_is_an_error(header: object, body: bytes) -> None:
