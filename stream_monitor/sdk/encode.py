@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,8 +73,10 @@ def encode(
 def _check(events: list[Event]) -> tuple[list[Event], list[Refused]]:
     fields = Fields(events)
     kinds = {type(value) for features in fields.features for value in features.values()}
+    named = set(map(type, chain.from_iterable(fields.features))) <= {str}
     if (
-        not kinds <= _PLAIN
+        not named
+        or not kinds <= _PLAIN
         or not set(map(type, fields.answers)) <= _PLAIN
         or dict in map(type, fields.answers)
     ):
@@ -102,7 +106,12 @@ def _plain_event(event: Event) -> Event:
 
 def plain(value: Any) -> Any:
     """Numpy scalars and arrays, tuples, Decimal and the like as JSON has them."""
-    if type(value) in _PLAIN and not isinstance(value, list):
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        try:
+            return float(value)  # beyond what JSON writers take as an integer
+        except OverflowError:
+            return math.copysign(math.inf, value)
+    if type(value) in _PLAIN and type(value) is not list:
         return value
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
@@ -121,7 +130,7 @@ def _singles(events: list[Event], max_bytes: int, refused: list[Refused]) -> lis
     messages = []
     for event in events:
         try:
-            value = orjson.dumps(event)
+            value = _dumps(event)
         except TypeError as error:
             refused.append(Refused(event, "json", str(error)))
             continue
@@ -132,12 +141,20 @@ def _singles(events: list[Event], max_bytes: int, refused: list[Refused]) -> lis
     return messages
 
 
+def _dumps(event: Event) -> bytes:
+    try:
+        return orjson.dumps(event)
+    except TypeError:
+        return orjson.dumps(_plain_event(event))
+
+
 def _pack(
     model: str, version: str, events: list[Event], pack_min: int, max_bytes: int, refused: list[Refused]
 ) -> list[Message]:
     try:
         value = _encode_pack(model, version, events)
-    except EventError:  # a column with both numbers and strings, or hardly two rows alike
+    except (EventError, ValueError, OverflowError):
+        # A column with both numbers and strings, hardly two rows alike, or one bad value.
         return _singles(events, max_bytes, refused)
     if len(value) <= max_bytes:
         return [Message(value, len(events))]

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from stream_monitor.errors import EventError
 from stream_monitor.events.label import Label, decode_label, encode_label
 from stream_monitor.events.times import parse_times
@@ -57,7 +59,7 @@ class LabelLogger:
     def log(
         self,
         id: str,  # noqa: A002 - the word of the label's schema
-        label: float | str | bool,  # numpy scalars too
+        label: float | str | bool | np.generic,
         *,
         timestamp: datetime | float | str | None = None,
         model: str | None = None,

@@ -22,7 +22,7 @@ from typing import Any
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.event_json import Event, name_fault, version_text
-from stream_monitor.sdk.encode import Message, encode, milliseconds
+from stream_monitor.sdk.encode import Message, Refused, encode, milliseconds
 from stream_monitor.sdk.sending import (
     Deliveries,
     ProducerFactory,
@@ -227,15 +227,24 @@ class PredictionLogger:
     def _send(self, events: list[Event], deadline: float | None) -> None:
         for event in events:
             event["timestamp"] = milliseconds(event["timestamp"])
-        messages, refused = encode(
-            events, pack_min=self._pack_min, pack_max=self._pack_max, max_bytes=self._max_bytes
-        )
+        messages, refused = self._encode(events)
         for one in refused:
             self._deliveries.fail(1, f"event {one.event['id']!r} refused: {one.reason}: {one.detail}")
         if self._producer is None:
             self._producer = self._make_producer(self._settings)
         for message in messages:
             self._produce(self._producer, message, deadline)
+
+    def _encode(self, events: list[Event]) -> tuple[list[Message], list[Refused]]:
+        limits = {"pack_min": self._pack_min, "pack_max": self._pack_max, "max_bytes": self._max_bytes}
+        try:
+            return encode(events, **limits)
+        except Exception as error:  # one event that surprises must not take the others with it  # noqa: BLE001
+            if len(events) == 1:
+                return [], [Refused(events[0], "field_type", f"{type(error).__name__}: {error}")]
+            halves = events[: len(events) // 2], events[len(events) // 2 :]
+            parts = [self._encode(half) for half in halves]
+            return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
 
     def _produce(self, producer: ProducerLike, message: Message, deadline: float | None) -> None:
         while True:

@@ -72,7 +72,7 @@ def read_alerts(
             else:
                 yield alert
             if group is not None:
-                consumer.commit(message=message, asynchronous=True)
+                consumer.commit(message=message, asynchronous=False)
     except KafkaException as failure:
         raise BrokerError(f"topic {topic} at {brokers}: {failure}") from failure
     finally:
