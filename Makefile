@@ -22,7 +22,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m examples.flights
+	$(BIN)/python -m examples.flights $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)
