@@ -21,6 +21,9 @@ class Telemetry(Protocol):
     def dead_letters(self, counts: Mapping[str, int]) -> None:
         """Dead letters by reason."""
 
+    def refused(self, counts: Mapping[str, int]) -> None:
+        """Events beyond a limit, by its name."""
+
     def lag(self, stage: str, partition: int | str, value: int) -> None:
         """Messages behind the end."""
 

@@ -117,6 +117,13 @@ DEAD_LETTERS = Metric(
     ("reason",),
     "Events that could not be counted and were written to the dead-letter topic, by reason.",
 )
+REFUSED = Metric(
+    "stream_monitor_refused_events_total",
+    "counter",
+    "worker",
+    ("limit",),
+    "Events of models or versions beyond a limit of the configuration (`limits.*`): read, but not judged.",
+)
 LAG = Metric(
     "stream_monitor_lag_messages",
     "gauge",

@@ -36,6 +36,8 @@ MAX_REASONS = 64
 """Distinct reasons per counter; further ones count as `other`."""
 MAX_PARTITIONS = 20_000
 """(stage, partition) pairs; no gauge is added behind it."""
+LIMITS = ("max_models", "max_versions")
+"""Limits whose refusals are counted, exported as zero at the start."""
 _UNKNOWN_TIME = 2**61
 """Watermarks at least this far from zero stand for "none yet" or "idle", not for a time."""
 
@@ -67,6 +69,7 @@ class Metrics:
         self._commits = {stage: _Histogram() for stage in stages}
         self._aborts: dict[tuple[str, str], int] = {}
         self._dead = dict.fromkeys(sorted(REASONS), 0)
+        self._refused = dict.fromkeys(LIMITS, 0)
         self._lag: dict[tuple[str, str], int] = {}
         self._watermarks: dict[tuple[str, str], int] = {}
         self._unreadable = {"aggregate": 0, "alert": 0}
@@ -102,6 +105,12 @@ class Metrics:
                 known = reason in self._dead or len(self._dead) < MAX_REASONS
                 name = reason if known else "other"
                 self._dead[name] = self._dead.get(name, 0) + count
+
+    def refused(self, counts: Mapping[str, int]) -> None:
+        """Events of models or versions beyond a limit, by the limit's name."""
+        with self._lock:
+            for limit, count in counts.items():
+                self._refused[limit] = self._refused.get(limit, 0) + count
 
     def lag(self, stage: str, partition: int | str, value: int) -> None:
         """Messages between the committed position and the partition's end."""
@@ -201,6 +210,10 @@ class Metrics:
         for reason, count in self._dead.items():
             dead.add_metric([label(reason)], count)
         yield dead
+        refused = catalogue.REFUSED.counter()
+        for limit, count in self._refused.items():
+            refused.add_metric([label(limit)], count)
+        yield refused
         lag = catalogue.LAG.gauge()
         for key, messages in sorted(self._lag.items()):
             lag.add_metric([label(part) for part in key], messages)

@@ -128,7 +128,11 @@ class JudgeStage(Stage):
             elif output.topic == "alerts":
                 self.telemetry.alert(output.view)
         for partition in partitions:
-            self.telemetry.watermark(self.name, partition, self.owned[partition].processor.clock.value)
+            processor: JudgePartition = self.owned[partition].processor
+            self.telemetry.watermark(self.name, partition, processor.clock.value)
+            if processor.refused:
+                self.telemetry.refused(processor.refused)
+                processor.refused.clear()
 
     def dropped(self, partition: int, owned: Owned) -> None:
         """The models judged there end here."""
