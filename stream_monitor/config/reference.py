@@ -1,0 +1,282 @@
+"""Writes docs/configuration.md: every key with its type, default and meaning.
+
+    python -m stream_monitor.config.reference docs/configuration.md
+
+Keys, types, limits and defaults are read from the classes of `settings`, whose docstrings head
+the sections. What a single key means stands below; a key without a meaning, and a meaning without
+a key, is an error, so the page cannot fall behind the code.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import getdoc
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from stream_monitor.config.durations import DAY, HOUR, MILLISECOND, MINUTE, PERIODS, SECOND
+from stream_monitor.config.settings import (
+    AlertBudget,
+    AlertConfig,
+    ColumnMapping,
+    Config,
+    Defaults,
+    IdleConfig,
+    KafkaConfig,
+    LearnConfig,
+    Limits,
+    ModelConfig,
+    WorkerConfig,
+)
+from stream_monitor.records import TOPICS
+
+SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
+    ("kafka", KafkaConfig),
+    ("defaults", Defaults),
+    ("models.NAME", ModelConfig),
+    ("limits", Limits),
+    ("worker", WorkerConfig),
+    ("idle", IdleConfig),
+    ("alert", AlertConfig),
+)
+"""Path and class of each section, in the page's order."""
+NESTED: Final[Mapping[type, str]] = {
+    AlertBudget: "alert_budget",
+    LearnConfig: "learn",
+    ColumnMapping: "columns",
+}
+"""Classes that are shown inside the section of the key that holds them."""
+
+_MEANINGS = """\
+kafka.brokers: Kafka's bootstrap addresses, `host:port` with commas between.
+kafka.properties: Settings of the Kafka client (librdkafka) by their own names: security, buffers, time-outs. The few that exactness needs cannot be changed; see [operations](operations.md#broker-and-client-settings).
+kafka.topic_prefix: Put before every topic's name that `topics` does not give.
+kafka.topics: A topic's name on the broker, where it is not the usual one. Keys: {topics}.
+kafka.partitions: Partitions of the topics that `stream-monitor topics create` makes (`baselines` has one).
+kafka.replication: Copies of each partition of those topics.
+kafka.group: First part of the consumer groups' names and of the transactional ids. Another group starts with empty state.
+kafka.start: Where OBSERVE begins in a partition of `predictions` for which the group has no offset.
+defaults.pane: The smallest interval of event time that is judged; from 1s to 1h.
+defaults.windows: What aggregates are shown and window tests run for; multiples of the pane, each given once. The shortest also holds and ends episodes.
+defaults.out_of_orderness: How far events of a partition may be out of order without being late. A partition carries many models, so it stands here only, not under a model.
+defaults.allowed_lateness: How long after a pane's end late rows still correct aggregates; later ones are only counted (`expired`).
+defaults.alert_budget: What all thresholds follow from; see [monitors](monitors.md#the-alert-budget).
+defaults.alert_budget.false_alarms: False openings of an incident that are expected at most in a period.
+defaults.alert_budget.per: The period, of event time: {periods}.
+defaults.effect_floor: The least shift of a channel's mean that counts as a change; the location channel has the scale of the feature's own distribution, 0 to 1.
+defaults.psi_floor: The least divergence that the window test counts as a change, on about the scale of the population stability index.
+defaults.learn: How a model without a baseline gets one.
+defaults.learn.events: From how many events a baseline is learned.
+defaults.resolve_after: How many clean windows in a row end an episode.
+models.NAME.columns: Names of a file's columns that are not features; for baselines and replay. Events on Kafka need none of it.
+models.NAME.columns.id: The event's id. Looked for as `id` where it is not given.
+models.NAME.columns.timestamp: The event's time. Looked for as `timestamp`.
+models.NAME.columns.prediction: What the model answered: a number or a class. Looked for as `prediction`.
+models.NAME.columns.prediction_class: The class; read as the prediction where no column gives that, and in no case a feature.
+models.NAME.columns.label: The truth: not a feature. Looked for as `label`; may be absent also where it is given.
+models.NAME.columns.version: The model's version, row by row. Looked for as `model_version`.
+models.NAME.columns.latency_ms: Milliseconds that the model took. Looked for as `latency_ms`.
+models.NAME.features: `all`, or the names of the features to watch. What the model answered is watched in any case.
+models.NAME.baseline: A profile (`.json`, from `stream-monitor baseline create`) or a file of rows (`.parquet`, `.csv`, `.jsonl`). A relative path starts from this file's folder. Without it the model is learned.
+limits.max_models: Models that a partition of `summaries` judges, and that the file may name; events of further ones are not judged.
+limits.max_versions: Versions of each model that are judged.
+limits.max_features: Features of a baseline. The model's answers are kept first, then the others by name.
+limits.max_categories: Categories that a baseline knows of a feature: the most frequent ones.
+limits.max_message_bytes: Largest record that is written; longer ones are split, or compressed. `stream-monitor topics create` plans the topics' limits to fit.
+worker.host: Address of the HTTP endpoint. It has neither passwords nor TLS: put something before it that has, if it is not loopback.
+worker.port: Its port; 0 takes any free one.
+worker.commit_interval: Time between Kafka transactions: how long an output may wait.
+worker.checkpoint_interval: Time between checkpoints of JUDGE: what a restart reads again at the most.
+worker.replica: The worker's name in its transactional ids: another for each worker, the same after a restart. Not given: the host's name.
+worker.max_ahead: How far, in event time, a partition may run ahead of the slowest one of the same worker that has records waiting.
+idle.after: How long a partition says nothing until the worker moves its time by a tick; `never` writes none, and silent partitions hold all panes open.
+alert.generator_url: Written into each alert as `generatorURL`.
+alert.runbook_url: Written into each alert's annotations as `runbook_url`.
+"""  # noqa: E501
+"""What each key means, a line each. Keys that `models.NAME` shares with `defaults` stand there."""
+
+_HEAD = """\
+# Configuration
+
+<!-- Written by `python -m stream_monitor.config.reference docs/configuration.md`; change `config/`, not this file. -->
+
+One YAML file, the same for workers, replay and baselines. Every key has a default, so an empty file is a valid
+one, and a model that is not named is watched with the defaults. `stream-monitor validate monitor.yaml` reads a
+file as a worker would and says what holds for each model.
+
+```yaml
+kafka:
+  brokers: broker-1:9092,broker-2:9092
+  partitions: 8
+  replication: 3
+  properties:
+    security.protocol: SASL_SSL
+    sasl.mechanism: SCRAM-SHA-512
+    sasl.username: stream-monitor
+    sasl.password: ${KAFKA_PASSWORD}
+
+defaults:
+  pane: 10s
+  windows: [1m, 15m, 1h]
+  alert_budget: {false_alarms: 1, per: week}
+
+models:
+  car_loan:
+    baseline: reference.parquet
+    alert_budget: {false_alarms: 1, per: month}
+  churn:
+    features: [tenure, plan, region]
+    learn: {events: 20000}
+
+alert:
+  runbook_url: https://wiki.example/drift
+```
+
+- **A key that does not exist is an error** that names the nearest one that does; so is a key given twice.
+- **Durations** are a whole number with a unit: `ms`, `s`, `m`, `h` or `d`, as in `200ms` or `15m`. A bare number is
+  refused, because nobody can tell its unit.
+- **The environment:** `${NAME}` in any string is replaced by that variable, and a variable that is not set is an
+  error; `$${` stands for a plain `${`.
+- **Which brokers:** `--brokers` on the command line wins over the variable `KAFKA_BROKERS`, and that over the file.
+- **Models inherit:** what a model does not say is taken from `defaults`, also inside `alert_budget` and `learn`.
+- **The configuration's hash** stands in every alert and aggregate. It covers what decides (panes, windows, lateness,
+  budget, floors, learning, features, `resolve_after`), not names of files, topics or brokers.
+- A change takes effect when workers restart. All workers of a group need the same file: what one observes another
+  judges. A pane that is changed does not fit the state that is stored; see
+  [operations](operations.md#starting-anew).
+"""  # noqa: E501
+
+
+def meanings() -> dict[str, str]:
+    """What each key means, by its path."""
+    words = {
+        "{topics}": ", ".join(f"`{name}`" for name in TOPICS),
+        "{periods}": ", ".join(f"`{name}` ({length // DAY}d)" for name, length in PERIODS.items()),
+    }
+    text = _MEANINGS
+    for place, given in words.items():
+        text = text.replace(place, given)
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+def reference() -> str:
+    """The whole page. `LookupError` where a key has no meaning, or a meaning no key."""
+    lines = [_HEAD]
+    left = meanings()
+    for path, kind in SECTIONS:
+        lines += [f"## `{path}`", "", *_paragraphs(kind), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for key, kind_text, default in _keys(kind, path):
+            if key not in left:
+                raise LookupError(f"{key} has no meaning in config/reference.py")
+            lines.append(f"| `{key.removeprefix(f'{path}.')}` | {kind_text} | {default} | {left.pop(key)} |")
+        lines.append("")
+    if left:
+        raise LookupError(f"config/reference.py explains what does not exist: {', '.join(sorted(left))}")
+    if set(Config.__struct_fields__) != {path.partition(".")[0] for path, _ in SECTIONS}:
+        raise LookupError("config/reference.py lacks a section")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _paragraphs(kind: type[msgspec.Struct]) -> list[str]:
+    text = getdoc(kind) or ""
+    if kind is ModelConfig:
+        text += "\n\nEvery key of `defaults` but `out_of_orderness` can stand here too, for this model alone."
+    return text.splitlines()
+
+
+def _keys(kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str, str]]:
+    """Path, type and default of each key, those of nested mappings behind the key that holds them."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    inherited = set(Defaults.__struct_fields__) if kind is ModelConfig else set()
+    for found in msgspec.structs.fields(kind):
+        if found.name in inherited:
+            continue
+        at = f"{path}.{found.name}"
+        hint = hints[found.name]
+        yield at, _type(hint), _default(found, hint)
+        if hint in NESTED:
+            yield from _keys(hint, at)
+
+
+def _type(hint: Any) -> str:
+    """A type in words, with the limits that its annotation sets."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        if _duration_rule(hint):
+            return "duration"
+        limits = [(sign, getattr(item, key)) for item in hint.__metadata__ for key, sign in _SIGNS.items()]
+        shown = [f"{sign} {value:,}" for sign, value in limits if value is not None]
+        return ", ".join([_type(hint.__origin__), *shown])
+    if origin in (typing.Union, types.UnionType):
+        return _union(list(typing.get_args(hint)))
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(hint))
+    if origin is dict:
+        return f"mapping of names to {_type(typing.get_args(hint)[1])}"
+    if origin in (list, tuple):
+        return f"list of {_type(typing.get_args(hint)[0])}s"
+    if hint in NESTED:
+        return "keys below"
+    return _WORDS[hint]
+
+
+_SIGNS: Final = {"ge": "≥", "gt": ">", "le": "≤"}
+_WORDS: Final[Mapping[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+
+
+def _union(members: list[Any]) -> str:
+    words = [_type(member) for member in members if member is not type(None)]
+    if "or never" in map(_duration_rule, members):
+        words.append("`never`")
+    return " or ".join(words)
+
+
+def _duration_rule(hint: Any) -> str | None:
+    """How `settings` marks a duration: `always`, `or never`; None for what is none."""
+    if typing.get_origin(hint) is not typing.Annotated:
+        return None
+    return next((item.extra["duration"] for item in hint.__metadata__ if item.extra), None)
+
+
+def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
+    value = found.default
+    if value is msgspec.NODEFAULT and found.default_factory is not msgspec.NODEFAULT:
+        value = found.default_factory()
+    if isinstance(value, msgspec.Struct):
+        return "see below"
+    if isinstance(value, tuple):
+        return f"`[{', '.join(_duration(item) for item in value)}]`"
+    if any(map(_duration_rule, [hint, *typing.get_args(hint)])):
+        return f"`{_duration(value)}`"
+    if value is None or value in ("", {}):
+        return "none"
+    return f"`{value}`"
+
+
+def _duration(length: int) -> str:
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if length % size == 0:
+            return f"{length // size}{unit}"
+    return f"{length // MILLISECOND}ms"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page to the path given, or to standard output."""
+    if len(arguments) > 1:
+        sys.stderr.write("usage: python -m stream_monitor.config.reference [path]\n")
+        return 2
+    if arguments:
+        Path(arguments[0]).write_text(reference(), encoding="utf-8")
+    else:
+        sys.stdout.write(reference())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
