@@ -106,7 +106,7 @@ def window_report(
     profiles = () if tally.baseline is None else tally.baseline.features
     for i, profile in enumerate(profiles):
         features[profile.name] = feature_report(tally, i) | {"drift": drift.get(profile.name)}
-    for name, present in sorted(tally.presence.items()):
+    for name, present in tally.present().items():
         if name not in features:
             features[name] = {
                 "kind": None,

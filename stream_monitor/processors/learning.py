@@ -15,7 +15,7 @@ import numpy as np
 
 from stream_monitor import codec
 from stream_monitor.baselines.build import build_baseline
-from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.profile import MISSING_BIN, Baseline, FeatureProfile
 from stream_monitor.config import Limits, ResolvedModel
 from stream_monitor.events.columns import EventBatch, IntArray
 from stream_monitor.windows.increments import Increments, RawRows
@@ -29,12 +29,16 @@ class Learner:
         self._limits = limits
         self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
         self.rows = 0
+        self._without = 0  # rows since the first of them that had nothing to learn
 
-    def add_pane(self, pane: int, parts: list[tuple[int, RawRows]]) -> None:
-        """A closed pane's raw rows, with their source partitions."""
+    def add_pane(self, pane: int, parts: list[tuple[int, RawRows]], rows: int) -> None:
+        """A closed pane of `rows` rows: those with something to learn, with their source partitions."""
         if parts:
             self._panes.append((pane, parts))
-            self.rows += sum(len(raw) for _, raw in parts)
+        taken = sum(len(raw) for _, raw in parts)
+        self.rows += taken
+        if self.rows:
+            self._without += rows - taken
 
     @property
     def ready(self) -> bool:
@@ -47,8 +51,9 @@ class Learner:
         None where the features found are none, or would pass `limits.max_features`.
         """
         batches = list(self._batches())
+        without = self._without
         self._panes.clear()
-        self.rows = 0
+        self.rows = self._without = 0
         room = self._limits.max_features - (0 if known is None else len(known.features))
         if room <= 0 or not any(batch.features for batch in batches):
             return None
@@ -59,9 +64,10 @@ class Learner:
             max_features=room,
             max_categories=self._limits.max_categories,
         )
+        learned = [_with_missing(profile, without) for profile in fresh.features]
         if known is None:
-            return fresh
-        profiles = [p for p in fresh.features if p.name not in known.index]
+            return replace(fresh, features=tuple(learned), rows=fresh.rows + without)
+        profiles = [p for p in learned if p.name not in known.index]
         if not profiles:
             return None
         features = tuple(sorted([*known.features, *profiles], key=lambda p: p.name))
@@ -89,14 +95,15 @@ class Learner:
             for partition, raw in parts:
                 blobs.append(_carrier(pane, partition, raw).encode())
                 index.append([pane, partition, len(blobs[-1])])
-        return codec.pack({"index": index}, {"blobs": np.frombuffer(b"".join(blobs), np.uint8)})
+        meta = {"index": index, "without": self._without}
+        return codec.pack(meta, {"blobs": np.frombuffer(b"".join(blobs), np.uint8)})
 
     def load(self, data: bytes) -> None:
         """Continue from `encode`."""
         meta, arrays = codec.unpack(data)
         raw_bytes = arrays["blobs"].tobytes()
         self._panes.clear()
-        self.rows = 0
+        self.rows, self._without = 0, meta["without"]
         at = 0
         for pane, partition, size in meta["index"]:
             part = Increments.decode(*codec.unpack(raw_bytes[at : at + size]))
@@ -106,6 +113,13 @@ class Learner:
                 self._panes.append((pane, []))
             self._panes[-1][1].append((partition, part.raw))
             self.rows += len(part.raw)
+
+
+def _with_missing(profile: FeatureProfile, rows: int) -> FeatureProfile:
+    """The profile with `rows` more that lacked the feature (not held in memory: they may be many)."""
+    counts = profile.counts.copy()
+    counts[MISSING_BIN] += rows
+    return replace(profile, counts=counts)
 
 
 def _carrier(pane: int, partition: int, raw: RawRows) -> Increments:

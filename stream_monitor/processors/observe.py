@@ -28,6 +28,7 @@ from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawR
 from stream_monitor.windows.panes import NEVER, floor_to
 
 _METADATA = "sm1"
+_NO_BINS = -2  # rows beyond the allowed lateness: their columns go nowhere
 
 
 def summaries_partition(model: str, partitions: int) -> int:
@@ -182,16 +183,18 @@ class ObservePartition:
             pane = np.where(late & (end + settings.allowed_lateness <= watermark), EXPIRED, pane)
         first_panes, baselines = self._directory.of(batch.model, batch.version)
         which = np.searchsorted(first_panes, pane, side="right") - 1
+        which = np.where(pane == EXPIRED, _NO_BINS, which)
         choices = np.unique(which)
         for choice in choices.tolist():
             baseline = baselines[choice] if choice >= 0 else None
             rows = slice(None) if len(choices) == 1 else np.flatnonzero(which == choice)
-            yield self._one(batch, settings, baseline, pane[rows], mark[rows], rows, first, last)
+            columns = {} if choice == _NO_BINS else self._wanted(batch, settings, rows)
+            yield self._one(batch, columns, baseline, pane[rows], mark[rows], rows, first, last)
 
     def _one(
         self,
         batch: EventBatch,
-        settings: ResolvedModel,
+        columns: dict[str, Column],
         baseline: Baseline | None,
         pane: IntArray,
         mark: IntArray,
@@ -205,7 +208,6 @@ class ObservePartition:
             pairs, of_row = np.unique(np.stack([pane, mark], axis=1), axis=0, return_inverse=True)
             panes, marks = pairs[:, 0].copy(), pairs[:, 1].copy()
         slots = Slots.build(of_row.reshape(-1).astype(np.int32), len(panes))
-        columns = self._wanted(batch, settings, rows)
         offset = batch.offset[rows]
         latency = None if batch.latency_ms is None else batch.latency_ms[rows]
         binned = bin_columns(baseline, columns, slots, latency)
@@ -260,8 +262,12 @@ class ObservePartition:
         }
         if not left:
             return None
-        if len(left) > self._config.limits.max_features:
-            left = dict(sorted(left.items())[: self._config.limits.max_features])
+        names = {name.removesuffix(CATEGORY_READING) for name in left}
+        if len(names) > self._config.limits.max_features:
+            # The same order in which a learned baseline takes them: answers first, then by name.
+            kept = sorted(names, key=lambda name: (not is_prediction(name), name))
+            names = set(kept[: self._config.limits.max_features])
+            left = {name: c for name, c in left.items() if name.removesuffix(CATEGORY_READING) in names}
         self.raw_rows += len(offset)
         return RawRows(slots.of_row, offset, position, left)
 

@@ -7,12 +7,13 @@ binned here by the function that OBSERVE uses.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Collection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_monitor.baselines.profile import Baseline
-from stream_monitor.events.columns import MISSING, CategoryColumn, Column, NumberColumn
+from stream_monitor.events.columns import MISSING, CategoryColumn, Column
 from stream_monitor.windows.binning import CATEGORY_READING, Slots, bin_columns
 from stream_monitor.windows.increments import Increments, RawRows
 from stream_monitor.windows.tally import Tally
@@ -33,29 +34,40 @@ def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | N
     """The tally of a one-slot part under `target`; `made_under` is the baseline of its counts."""
     counted = Tally(made_under)
     counted.add_slot(part, 0)
-    total = counted.relayout(target)
     raw = part.raw
-    if raw is None:
-        if target is not None and made_under is None and total.rows:
-            # No feature had a value in any row: all of them are missing.
-            _fill(total, target, {}, total.rows, set())
-        return total
+    if raw is None or not len(raw):
+        return carried(counted, target)
+    total = counted.relayout(target)
     if target is not None:
-        covered = set() if made_under is None else _shared(made_under, target)
-        _fill(total, target, raw.columns, len(raw), covered)
+        _fill(total, target, raw.columns, len(raw), skip=_names(made_under))
     for name in newcomers(raw, target):
-        total.add_presence(name, _present(raw.columns, name))
+        # A column says nothing by being there: other rows of its batch may have brought it.
+        if present := _present(raw.columns, name):
+            total.add_presence(name, present)
     return total
 
 
-def _shared(made_under: Baseline, target: Baseline) -> set[str]:
-    """Features whose counts carried over, so that they are not counted again as missing."""
-    return {p.name for p in made_under.features if p.name in target.index}
+def carried(counted: Tally, target: Baseline | None) -> Tally:
+    """Counts of rows that had no raw columns, under `target`.
+
+    They lacked every feature that their baseline does not hold, or it would have come raw.
+    """
+    total = counted.relayout(target)
+    if target is not None and total is not counted and counted.rows:
+        held = _names(counted.baseline)
+        total.add_missing([p.name for p in target.features if p.name not in held], counted.rows)
+    return total
 
 
-def _fill(total: Tally, target: Baseline, columns: dict[str, Column], rows: int, covered: set[str]) -> None:
+def _names(baseline: Baseline | None) -> Collection[str]:
+    return () if baseline is None else baseline.index.keys()
+
+
+def _fill(
+    total: Tally, target: Baseline, columns: dict[str, Column], rows: int, skip: Collection[str]
+) -> None:
     slots = Slots.build(np.zeros(rows, np.int32), 1)
-    binned = bin_columns(target, columns, slots, None, skip=covered)
+    binned = bin_columns(target, columns, slots, None, skip)
     total.counts[binned.entry_bin] += binned.entry_count
     total.sums += binned.sums[0]
     total.squares += binned.squares[0]
@@ -66,26 +78,35 @@ def _fill(total: Tally, target: Baseline, columns: dict[str, Column], rows: int,
 
 def _present(columns: dict[str, Column], name: str) -> int:
     """Rows in which a raw feature has a value of whatever type."""
-    column = columns.get(name)
-    if isinstance(column, NumberColumn):
-        there = ~np.isnan(column.values)
-        if column.mistyped is not None:
-            there |= column.mistyped
-        return int(there.sum())
-    if column is None:
-        column = columns[name + CATEGORY_READING]
-    assert isinstance(column, CategoryColumn)
-    return int((column.codes != MISSING).sum())
+    return int(_there(columns[name]).sum())
 
 
-def without_counts(part: Increments, names: list[str]) -> RawRows | None:
-    """The raw rows of a one-slot part with only the columns of `names`, for learning."""
-    if part.raw is None:
+def _there(column: Column) -> NDArray[np.bool_]:
+    """Rows with a value. Of a mixed column either reading tells: numbers or mistyped, both count."""
+    if isinstance(column, CategoryColumn):
+        return column.codes != MISSING
+    there = ~np.isnan(column.values)
+    return there if column.mistyped is None else there | column.mistyped
+
+
+def to_learn(part: Increments, names: list[str]) -> RawRows | None:
+    """The raw rows of a one-slot part that have a value of one of `names`; None if no row has.
+
+    What is taken is told by values, not by columns: rows that were read together must not make
+    each other learnable.
+    """
+    raw = part.raw
+    if raw is None:
         return None
     wanted = set(names)
+    there = {name: _there(column) for name, column in raw.columns.items() if name in wanted}
+    kept = {name for name, rows in there.items() if rows.any()}
+    if not kept:
+        return None
+    rows = np.flatnonzero(np.logical_or.reduce([there[name] for name in kept]))
     columns = {
-        name: column
-        for name, column in part.raw.columns.items()
-        if name.removesuffix(CATEGORY_READING) in wanted
+        name: column.take(rows)
+        for name, column in raw.columns.items()
+        if name.removesuffix(CATEGORY_READING) in kept
     }
-    return replace(part.raw, columns=columns) if columns else None
+    return RawRows(raw.slot[rows], raw.offset[rows], raw.position[rows], columns)

@@ -26,10 +26,10 @@ from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
 from stream_monitor.processors.learning import Learner
-from stream_monitor.processors.parts import newcomers, one_slot, tally_of, without_counts
+from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
 from stream_monitor.records import Output
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
-from stream_monitor.windows.panes import NEVER, rfc3339
+from stream_monitor.windows.panes import NEVER, floor_to, rfc3339
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
 
@@ -89,9 +89,12 @@ class Unit:
         self.seen[part.partition] = at
         for slot in range(len(part.pane)):
             pane, mark = int(part.pane[slot]), int(part.mark[slot])
-            if mark == ON_TIME and pane + self.settings.pane <= merged:
-                # Only a partition that was added to the topic can bring this: treat as late.
+            overdue = pane + self.settings.pane <= merged if mark == ON_TIME else mark < merged
+            if overdue:
+                # Only a partition that was added to the topic can bring this: late by our own time.
                 mark = merged
+                if pane + self.settings.pane + self.settings.allowed_lateness <= merged:
+                    pane = EXPIRED
             if mark == ON_TIME:
                 self._add_on_time(pane, part, slot)
             else:
@@ -188,17 +191,13 @@ class Unit:
             )
         self._switch(self.resolve(pane))
         tally = Tally(self.baseline)
-        for made_under, counted in opened.tallies.items():
-            if made_under is None and self.baseline is not None:
-                # Rows without any raw column: every feature is missing in them.
-                tally.add(_all_missing(counted, self.baseline))
-            else:
-                tally.add(counted.relayout(self.baseline))
+        for counted in opened.tallies.values():
+            tally.add(carried(counted, self.baseline))
         learnt: list[tuple[int, RawRows]] = []
         for part in opened.raw:
             tally.add(tally_of(part, self._known(part.baseline), self.baseline))
             assert part.raw is not None
-            raw = without_counts(part, newcomers(part.raw, self.baseline))
+            raw = to_learn(part, newcomers(part.raw, self.baseline))
             if raw is not None:
                 learnt.append((part.partition, raw))
         for window in self.windows:
@@ -206,10 +205,10 @@ class Unit:
         if self.monitor is not None:
             opened_now = self.incidents.incident is not None
             self._detect(self.monitor.pane(tally, pane, incident_open=opened_now, active=active))
-        self._learn(pane, end, learnt)
+        self._learn(pane, end, learnt, tally.rows)
 
-    def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]]) -> None:
-        self.learner.add_pane(pane, learnt)
+    def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
+        self.learner.add_pane(pane, learnt, rows)
         if self.learner.ready:
             baseline = self.learner.learn(self.baseline)
             if baseline is not None:
@@ -278,33 +277,34 @@ class Unit:
 
     def _correct(self, parts: list[tuple[int, Increments]], moment: int) -> None:
         """Late rows: windows are revised, detectors are not run again."""
-        revised: dict[tuple[int, int], tuple[TumblingWindow, Block]] = {}
-        # Order of arrival must not show: revisions count moments, not parts.
-        by_pane: dict[int, Tally] = {}
+        tallies: list[tuple[int, Tally]] = []
         for pane, part in parts:
             if pane == EXPIRED:
                 self.expired += int(part.rows.sum())
-                continue
-            tally = tally_of(part, self._known(part.baseline), self.baseline)
-            if pane in by_pane:
-                by_pane[pane].add(tally)
             else:
-                by_pane[pane] = tally
-        for pane, tally in sorted(by_pane.items()):
-            kept = False
-            for window in self.windows:
+                tallies.append((pane, self._late_tally(pane, part)))
+        for window in self.windows:
+            # One revision for all that is due at a moment, in whatever pieces it came.
+            by_block: dict[int, Tally] = {}
+            for pane, tally in tallies:
+                by_block.setdefault(floor_to(pane, window.length), Tally(self.baseline)).add(tally)
+            for start, tally in sorted(by_block.items()):
                 try:
-                    block = window.correct(pane, tally, moment)
+                    block = window.correct(start, tally, moment)
                 except KeyError:
+                    # The horizon was made wider after the block had been let go.
+                    self.expired += tally.rows if window is self.windows[0] else 0
                     continue
-                kept = True
                 if block is not None:
-                    revised[window.length, block.start] = (window, block)
-            if not kept:
-                self.expired += tally.rows
-        for (_, start), (window, block) in sorted(revised.items(), key=lambda item: item[0]):
-            newest = next(b for b in window.blocks if b.start == start)
-            self._report(window, newest, {})
+                    self._report(window, block, {})
+
+    def _late_tally(self, pane: int, part: Increments) -> Tally:
+        """Late rows in today's layout. Raw ones are binned as OBSERVE would have done for their pane."""
+        made_under = self._known(part.baseline)
+        then = self.resolve(pane)
+        if then is None or (made_under is not None and made_under.hash != then.baseline.hash):
+            return tally_of(part, made_under, self.baseline)
+        return tally_of(part, made_under, then.baseline).relayout(self.baseline)
 
     # ── episodes ────────────────────────────────────────────────────────────────────────────
 
@@ -381,10 +381,3 @@ class Unit:
             "open_panes": len(self.panes),
             "open_episodes": len(self.incidents.episodes),
         }
-
-
-def _all_missing(part: Tally, baseline: Baseline) -> Tally:
-    """Rows that had no feature at all, under a baseline: each counts as missing everywhere."""
-    tally = part.relayout(baseline)
-    tally.counts[baseline.offsets[:-1]] += part.rows
-    return tally

@@ -183,6 +183,9 @@ def _assemble(
     s_key = np.concatenate([s[2] for s in sketches]) if sketches else empty
     s_count = np.concatenate([s[3] for s in sketches]) if sketches else empty
     s_order = np.argsort(s_slot, kind="stable")
+    # -0.0 and 0.0 are equal, so which of them is the least depends on the order of rows.
+    low += 0.0
+    high += 0.0
     return Binned(
         slot[by_slot].astype(np.int32),
         at[by_slot].astype(np.int32),

@@ -7,7 +7,7 @@ it. (The others lacked it: whether a batch held the column at all says nothing.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,12 @@ from stream_monitor.windows.increments import Increments
 
 _KEY_BASE = 1 << 31  # sketch keys are int32; code = feature · 2^32 + key + 2^31
 _COMPACT_AT = 16
+MAX_PRESENCE = 2048
+"""Of how many features without a profile presence is kept: the first ones by name.
+
+The first ones of a sum are among the first of every part of it, so what is dropped early does
+not depend on the order of adding.
+"""
 
 
 class SketchSum:
@@ -74,9 +80,17 @@ class SketchSum:
     def moved(self, mapping: Mapping[int, int]) -> SketchSum:
         """The same counts with feature indices replaced; features not in `mapping` are dropped."""
         moved = SketchSum()
-        for old, new in mapping.items():
-            keys, counts = self.of(old)
-            moved.add(np.full(len(keys), new), keys, counts)
+        codes, counts = self.compact()
+        if len(codes):
+            feature = codes >> 32
+            place = np.full(int(feature[-1]) + 1, -1, np.int64)
+            for old, new in mapping.items():
+                if old < len(place):
+                    place[old] = new
+            at = place[feature]
+            kept = at >= 0
+            moved._add((at[kept] << 32) + (codes[kept] & 0xFFFFFFFF), counts[kept])
+            moved.compact()
         return moved
 
 
@@ -161,6 +175,18 @@ class Tally:
     def add_presence(self, name: str, present: int) -> None:
         """Count rows that had a feature which has no profile here."""
         self.presence[name] = self.presence.get(name, 0) + present
+        if len(self.presence) > 2 * MAX_PRESENCE:
+            self.presence = self.present()
+
+    def present(self) -> dict[str, int]:
+        """Rows that had a feature without a profile, by name, sorted; at most `MAX_PRESENCE`."""
+        return dict(sorted(self.presence.items())[:MAX_PRESENCE])
+
+    def add_missing(self, names: Collection[str], rows: int) -> None:
+        """Count `rows` rows (in the sum already) as lacking the features `names`."""
+        assert self.baseline is not None
+        at = [int(self.baseline.offsets[self.baseline.index[name]]) + MISSING_BIN for name in names]
+        self.counts[at] += rows
 
     def relayout(self, baseline: Baseline | None) -> Tally:
         """The same sums under another baseline.
@@ -202,7 +228,7 @@ class Tally:
                 "rows": self.rows,
                 "errors": self.errors,
                 "late": self.late,
-                "presence": self.presence,
+                "presence": self.present(),
                 "sources": sorted((p, *offsets) for p, offsets in self.sources.items()),
                 "baseline": None if self.baseline is None else self.baseline.hash,
             },

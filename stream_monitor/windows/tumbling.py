@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -89,16 +90,24 @@ class TumblingWindow:
         self.open_start = None
         self._open = Tally(self.baseline)
         self.blocks.append(block)
-        self._rows += block.rows
-        self._counts[block.at] += block.counts
+        self._enter(block)
+        self._fit()
+        self._forget(block.start + self.length - self.retention)
+        return block
+
+    def _fit(self) -> None:
+        """Move the extended window's begin to where it holds just enough rows."""
+        while (
+            self._from > 0 and self._rows < self.needed and len(self.blocks) - self._from < MAX_BLOCKS
+        ):
+            self._from -= 1
+            self._enter(self.blocks[self._from])
         while self._from < len(self.blocks) - 1 and (
             self._rows - self.blocks[self._from].rows >= self.needed
             or len(self.blocks) - self._from > MAX_BLOCKS
         ):
             self._leave(self.blocks[self._from])
             self._from += 1
-        self._forget(block.start + self.length - self.retention)
-        return block
 
     def _forget(self, horizon: int) -> None:
         """Drop blocks that neither tests nor corrections will ask for again."""
@@ -114,6 +123,10 @@ class TumblingWindow:
                 break
             old.tally = None
 
+    def _enter(self, block: Block) -> None:
+        self._rows += block.rows
+        self._counts[block.at] += block.counts
+
     def _leave(self, block: Block) -> None:
         self._rows -= block.rows
         self._counts[block.at] -= block.counts
@@ -127,17 +140,28 @@ class TumblingWindow:
 
     def since(self, time: int, wanted: int) -> Extended | None:
         """The newest closed blocks, back to `wanted` rows but not before `time`."""
-        counts = np.zeros_like(self._counts)
-        rows, start = 0, None
+        size = self.reach(time, wanted)
+        return self.newest(size) if size else None
+
+    def reach(self, time: int, wanted: int) -> int:
+        """How many blocks `since` takes."""
+        rows = size = 0
         for block in reversed(self.blocks):
             if block.start < time or rows >= wanted:
                 break
+            rows += block.rows
+            size += 1
+        return size
+
+    def newest(self, size: int) -> Extended:
+        """The newest `size` closed blocks (at least one)."""
+        counts = np.zeros_like(self._counts)
+        rows = 0
+        blocks = list(islice(reversed(self.blocks), size))
+        for block in blocks:
             counts[block.at] += block.counts
             rows += block.rows
-            start = block.start
-        if start is None:
-            return None
-        return Extended(start, self.blocks[-1].start + self.length, rows, counts)
+        return Extended(blocks[-1].start, blocks[0].start + self.length, rows, counts)
 
     def correct(self, pane: int, tally: Tally, now: int) -> Block | None:
         """Add late rows of a pane at time `now`. The revised closed block; None if it is open.
@@ -145,7 +169,8 @@ class TumblingWindow:
         Raises `KeyError` where the block is beyond the retention.
         """
         start = floor_to(pane, self.length)
-        if start + self.length > now:
+        # A block that ends at `now` is closed behind the corrections that are due then.
+        if start + self.length >= now:
             if self.open_start is None:
                 self.open_start = start
                 self._open = Tally(self.baseline)
@@ -171,15 +196,14 @@ class TumblingWindow:
         if not self.blocks:
             # Nothing was ever closed: it is the newest block of all.
             self.blocks.append(block)
-            self._rows += block.rows
-            self._counts[block.at] += block.counts
+            self._enter(block)
             return block
         self.blocks.insert(i, block)
         if i <= self._from:
             self._from += 1
         else:
-            self._rows += block.rows
-            self._counts[block.at] += block.counts
+            self._enter(block)
+        self._fit()
         return block
 
     def _revise(self, i: int, block: Block, tally: Tally) -> Block:
@@ -192,8 +216,8 @@ class TumblingWindow:
         revised = Block.of(block.start, block.tally, block.revision + 1)
         self.blocks[i] = revised
         if inside:
-            self._rows += revised.rows
-            self._counts[revised.at] += revised.counts
+            self._enter(revised)
+            self._fit()
         return revised
 
     def relayout(self, baseline: Baseline | None, needed: int) -> None:
@@ -209,6 +233,8 @@ class TumblingWindow:
         self._counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
         for block in list(self.blocks)[self._from :]:
             self._counts[block.at] += block.counts
+        if self.blocks:
+            self._fit()
 
     def encode(self) -> bytes:
         """For a checkpoint."""
@@ -255,8 +281,7 @@ class TumblingWindow:
         self._rows = 0
         self._counts[:] = 0
         for block in list(self.blocks)[self._from :]:
-            self._rows += block.rows
-            self._counts[block.at] += block.counts
+            self._enter(block)
 
 
 def _kept_bins(old: Baseline | None, new: Baseline | None) -> NDArray[np.int64]:
