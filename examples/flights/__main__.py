@@ -9,6 +9,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from examples.flights import demo, stage
 from stream_monitor.errors import StreamMonitorError
 
@@ -27,12 +29,14 @@ def main() -> int:
     try:
         with ExitStack() as running:
             demo.run(running, options.work, options.seconds)
+            if options.keep:
+                print("Kafka and the worker go on running. Ctrl-C ends them.", flush=True)
             while options.keep:
                 time.sleep(1.0)
     except KeyboardInterrupt:
         print("\nStopped; Kafka and the worker are ended.", file=sys.stderr)
         return 0 if options.keep else 130
-    except (stage.DemoError, StreamMonitorError, TimeoutError) as error:
+    except (stage.DemoError, StreamMonitorError, KafkaException, OSError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0

@@ -25,11 +25,10 @@ from examples.flights.data import Flights, load_flights, load_weather
 from examples.flights.features import build_features
 from examples.flights.model import LateModel, rows
 from examples.flights.playback import moment, playback
-from examples.flights.serving import Serving
+from examples.flights.serving import Arrivals, Serving
 from stream_monitor.config import load_config
 from stream_monitor.config.durations import parse_duration
 from stream_monitor.events.tick import encode_tick
-from stream_monitor.sdk.labels import LabelLogger
 from stream_monitor.sdk.logger import PredictionLogger
 
 FloatArray = NDArray[np.float64]
@@ -41,6 +40,7 @@ STREAM_SECONDS = 40.0
 READY_SECONDS = 60.0
 FLUSH_SECONDS = 30.0
 CATCH_UP_SECONDS = 60.0
+SETTLE_SECONDS = 5.0
 QUIET = timedelta(days=8)  # after the last flight: longer than the longest window
 METRICS = (
     "stream_monitor_inputs_total",
@@ -79,7 +79,7 @@ class World:
 def run(running: ExitStack, work: Path, seconds: float) -> None:
     """The whole demo. What it starts ends when `running` closes."""
     progress = Progress()
-    work.mkdir(parents=True, exist_ok=True)
+    running.enter_context(stage.work_folder(work))
     world = prepare(progress)
     broker = running.enter_context(stage.embedded_kafka(work / "kafka"))
     brokers = broker.bootstrap
@@ -96,7 +96,7 @@ def run(running: ExitStack, work: Path, seconds: float) -> None:
     aggregates = wait_until_judged(world, brokers, worker)
     alerts = reading.read_topic(brokers, config.kafka.topic("alerts"))
     progress.say(f"Judged    to the end: {len(aggregates):,} aggregates, {len(alerts):,} alerts")
-    exposition = reading.scrape(metrics)
+    exposition = reading.scrape_settled(metrics, SETTLE_SECONDS)
     tell(world, answers, findings.findings(alerts), aggregates, exposition)
     progress.say(f"Done. Kafka {brokers}, metrics {metrics}, files in {work}/")
 
@@ -117,6 +117,7 @@ def tell(
     print(f"\nFound: {len(episodes)} alerts in {incidents}, read back from the alerts topic (days in UTC)\n")
     daily = [a for a in aggregates if a["window"] == "1d"]
     print("\n".join(report.findings_table(episodes, daily, january)))
+    print("\nevidence: who found it first, by how much beyond its threshold, + how many said the same later")
     print("\nA check that the monitor had no part in: the labels. The frozen model, month by month\n")
     print("\n".join(report.truth_table([(world.january, world.january_answers), (world.stream, answers)])))
     print("\nFrom /metrics\n")
@@ -176,20 +177,21 @@ def stream(
     with ExitStack() as opened:
         predictions = PredictionLogger(brokers, model=MODEL, version=VERSION)
         opened.callback(predictions.close)
-        labels = LabelLogger(brokers, model=MODEL)
-        opened.callback(labels.close)
-        alerts = reading.TopicReader(brokers, load_config(CONFIG).kafka.topic("alerts"))
+        kafka = load_config(CONFIG).kafka
+        alerts = reading.TopicReader(brokers, kafka.topic("alerts"))
         opened.callback(alerts.close)
-        serving = Serving(flights, world.stream_columns, world.model, predictions, labels)
+        serving = Serving(flights, world.stream_columns, world.model, predictions)
+        arrivals = Arrivals(flights, brokers, kafka.topic("labels"), MODEL)
         months = report.Months(flights, progress.say)
         for step in playback(flights.departed, flights.landed, speed=speed):
             serving.serve(step)
+            arrivals.land(step)
             worker.check()
             alerts.read()
-            months.reached(step.minute, serving.labelled, alerts.records)
-        for logger in (predictions, labels):
-            logger.flush(FLUSH_SECONDS)
-        if lost := sum(logger.dropped + logger.failed for logger in (predictions, labels)):
+            months.reached(step.minute, arrivals.written, alerts.records)
+        arrivals.finish(FLUSH_SECONDS)
+        left = predictions.flush(FLUSH_SECONDS)
+        if lost := left + predictions.dropped + predictions.failed + arrivals.failed:
             raise stage.DemoError(f"{lost:,} predictions or labels did not reach Kafka")
     tick(brokers, moment(int(flights.departed[-1])) + QUIET)
     return serving.answered

@@ -85,3 +85,18 @@ def scrape(url: str) -> str:
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 (an http URL of ours)
         body: bytes = answer.read()
     return body.decode()
+
+
+def scrape_settled(url: str, seconds: float) -> str:
+    """A scrape with no lag left in it, or the last one taken within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        text = scrape(url)
+        behind = [
+            line
+            for line in text.splitlines()
+            if line.startswith("stream_monitor_lag_messages{") and float(line.rsplit(" ", 1)[1]) > 0
+        ]
+        if not behind or time.monotonic() > deadline:
+            return text
+        time.sleep(0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from stream_monitor.broker import EmbeddedBroker, guard
 
 GRACE_SECONDS = 10.0
+COMMAND_SECONDS = 60.0
 TAIL_LINES = 25
 _ADDRESS = re.compile(r"metrics at (http://\S+)/metrics")
 
@@ -106,6 +108,18 @@ def _ready(url: str) -> str | None:
 
 
 @contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """The work folder, made where it is missing, and no other demo's while this one runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DemoError(f"another demo runs in {folder}: end it, or choose another --work") from error
+        yield folder
+
+
+@contextmanager
 def embedded_kafka(folder: Path) -> Iterator[EmbeddedBroker]:
     """A fresh Kafka below `folder`; what an earlier run left there is deleted first."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,14 +129,17 @@ def embedded_kafka(folder: Path) -> Iterator[EmbeddedBroker]:
 
 def run_cli(brokers: str, *arguments: str) -> str:
     """Run one `stream-monitor` command as a user would; its output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stream_monitor.cli", *arguments],
-        env=os.environ | {"KAFKA_BROKERS": brokers},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "stream_monitor.cli", *arguments],
+            env=os.environ | {"KAFKA_BROKERS": brokers},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DemoError(f"`stream-monitor {' '.join(arguments)}` took over {COMMAND_SECONDS:g} s") from error
     if done.returncode != 0:
         raise DemoError(
             f"`stream-monitor {' '.join(arguments)}` failed:\n{done.stderr.strip() or done.stdout.strip()}"
