@@ -175,9 +175,11 @@ def stream(
     speed = int(flights.landed.max() - flights.departed[0]) * 60 / seconds
     progress.say(f"Stream    February to December at {speed:,.0f} times the pace of 2013")
     with ExitStack() as opened:
-        predictions = PredictionLogger(brokers, model=MODEL, version=VERSION)
-        opened.callback(predictions.close)
         kafka = load_config(CONFIG).kafka
+        predictions = PredictionLogger(
+            brokers, model=MODEL, version=VERSION, topic=kafka.topic("predictions")
+        )
+        opened.callback(predictions.close)
         alerts = reading.TopicReader(brokers, kafka.topic("alerts"))
         opened.callback(alerts.close)
         serving = Serving(flights, world.stream_columns, world.model, predictions)
