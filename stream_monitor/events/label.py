@@ -54,14 +54,7 @@ def decode_label(value: bytes | None) -> Label:
         if body.get(field) is None:
             raise EventError("field_missing", f"$.{field}: required")
     identity, label, model = body["id"], body["label"], body.get("model")
-    if type(identity) is not str or not 1 <= len(identity) <= MAX_ID:
-        raise EventError("field_type", f"$.id: not a string of 1 to {MAX_ID} characters")
-    if type(label) not in (str, bool, int, float):
-        raise EventError("field_type", "$.label: not a number, a string, true or false")
-    if type(model) not in (str, type(None)):
-        raise EventError("field_type", "$.model: not a string")
-    if model is not None and (wrong := name_fault(model)) is not None:
-        raise EventError("name", f"$.model: {wrong}")
+    check_label(identity, label, model)
     stamp = body["timestamp"]
     if type(stamp) not in (str, int, float):
         raise EventError("field_type", explain(stamp))
@@ -69,3 +62,15 @@ def decode_label(value: bytes | None) -> Label:
     if wrong_times:
         raise EventError("timestamp", wrong_times[0])
     return Label(identity, label, int(times[0]), model)
+
+
+def check_label(identity: object, label: object, model: object) -> None:
+    """The rules for a label's fields, on whichever side; EventError names the one broken."""
+    if type(identity) is not str or not 1 <= len(identity) <= MAX_ID:
+        raise EventError("field_type", f"$.id: not a string of 1 to {MAX_ID} characters")
+    if type(label) not in (str, bool, int, float):
+        raise EventError("field_type", "$.label: not a number, a string, true or false")
+    if type(model) not in (str, type(None)):
+        raise EventError("field_type", "$.model: not a string")
+    if type(model) is str and (wrong := name_fault(model)) is not None:
+        raise EventError("name", f"$.model: {wrong}")

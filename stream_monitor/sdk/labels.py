@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stream_monitor.errors import EventError
-from stream_monitor.events.label import Label, decode_label, encode_label
+from stream_monitor.events.label import Label, check_label, encode_label
 from stream_monitor.events.times import parse_times
 from stream_monitor.sdk.encode import milliseconds, plain
 from stream_monitor.sdk.sending import (
@@ -76,8 +76,10 @@ class LabelLogger:
             if wrong:
                 raise EventError("timestamp", wrong[0])
             moment = int(times[0])
-        value = encode_label(Label(id, plain(label), moment, self._model if model is None else model))
-        decode_label(value)  # the same rules as for the reader, here where the caller can act
+        found = Label(id, plain(label), moment, self._model if model is None else model)
+        # The reader's rules, here where the caller can act.
+        check_label(found.id, found.label, found.model)
+        value = encode_label(found)
         try:
             self._producer.produce(self._topic, value, id.encode(), on_delivery=self._deliveries.handler(1))
         except BufferError:
