@@ -29,7 +29,7 @@ from examples.flights.serving import Arrivals, Serving
 from stream_monitor.config import load_config
 from stream_monitor.config.durations import parse_duration
 from stream_monitor.events.tick import encode_tick
-from stream_monitor.sdk.logger import PredictionLogger
+from stream_monitor.sdk import LabelLogger, PredictionLogger
 
 FloatArray = NDArray[np.float64]
 
@@ -183,7 +183,9 @@ def stream(
         alerts = reading.TopicReader(brokers, kafka.topic("alerts"))
         opened.callback(alerts.close)
         serving = Serving(flights, world.stream_columns, world.model, predictions)
-        arrivals = Arrivals(flights, brokers, kafka.topic("labels"), MODEL)
+        labels = LabelLogger(brokers, model=MODEL, topic=kafka.topic("labels"))
+        opened.callback(labels.close)
+        arrivals = Arrivals(flights, labels)
         months = report.Months(flights, progress.say)
         for step in playback(flights.departed, flights.landed, speed=speed):
             serving.serve(step)
@@ -191,9 +193,9 @@ def stream(
             worker.check()
             alerts.read()
             months.reached(step.minute, arrivals.written, alerts.records)
-        arrivals.finish(FLUSH_SECONDS)
-        left = predictions.flush(FLUSH_SECONDS)
-        if lost := left + predictions.dropped + predictions.failed + arrivals.failed:
+        left = predictions.flush(FLUSH_SECONDS) + labels.flush(FLUSH_SECONDS)
+        refused = predictions.dropped + predictions.failed + labels.dropped + labels.failed
+        if lost := left + refused:
             raise stage.DemoError(f"{lost:,} predictions or labels did not reach Kafka")
     tick(brokers, moment(int(flights.departed[-1])) + QUIET)
     return serving.answered

@@ -2,7 +2,7 @@
 
 This is the part a team would have already; watching it takes one line, where it calls the
 `PredictionLogger`. The labels come from somewhere else, as in life: `Arrivals` is an airport
-system that knows Kafka and the label's schema, and nothing of the model.
+system that knows the flights' ids and nothing of the model.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from confluent_kafka import KafkaError, Message, Producer
 
 from examples.flights.model import LateModel, rows
 from examples.flights.playback import Step, moment
-from stream_monitor.events.label import Label, encode_label
 
 if TYPE_CHECKING:
     from examples.flights.data import Flights
+    from stream_monitor.sdk.labels import LabelLogger
     from stream_monitor.sdk.logger import PredictionLogger
 
 
@@ -56,32 +55,18 @@ class Serving:
 
 
 class Arrivals:
-    """Writes the truth about each flight that lands to the labels topic."""
+    """Sends the truth about each flight that lands to the labels topic."""
 
-    def __init__(self, flights: Flights, brokers: str, topic: str, model: str) -> None:
+    def __init__(self, flights: Flights, labels: LabelLogger) -> None:
         self._flights = flights
-        self._producer = Producer({"bootstrap.servers": brokers, "linger.ms": 50, "compression.type": "lz4"})
-        self._topic = topic
-        self._model = model
-        self.written = self.failed = 0
+        self._labels = labels
+        self.written = 0
 
     def land(self, step: Step) -> None:
-        """Write the labels of what lands in `step`."""
+        """Send the labels of what lands in `step`."""
         flights = self._flights
         for row in step.landed.tolist():
-            late, time_us = bool(flights.late[row]), int(flights.landed[row]) * 60_000_000
-            label = encode_label(Label(flights.id[row], late, time_us, self._model))
-            key = flights.id[row].encode()
-            try:
-                self._producer.produce(self._topic, label, key, on_delivery=self._delivered)
-            except BufferError:
-                self.failed += 1
+            self._labels.log(
+                flights.id[row], bool(flights.late[row]), timestamp=moment(int(flights.landed[row]))
+            )
         self.written += len(step.landed)
-        self._producer.poll(0)
-
-    def finish(self, seconds: float) -> None:
-        """Wait for Kafka to have them all; what it has not by then counts as failed."""
-        self.failed += self._producer.flush(seconds)
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        self.failed += error is not None

@@ -16,7 +16,7 @@ import numpy as np
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.label import Label, check_label, encode_label
-from stream_monitor.events.times import parse_times
+from stream_monitor.events.times import EARLIEST, LATEST, explain, parse_times
 from stream_monitor.sdk.encode import milliseconds, plain
 from stream_monitor.sdk.sending import (
     Deliveries,
@@ -69,13 +69,7 @@ class LabelLogger:
         `timestamp`: when the truth became known (now where None), as for predictions. Raises
         EventError for a label that breaks schemas/label.v1.json.
         """
-        if timestamp is None:
-            moment = self._clock() // 1000
-        else:
-            times, wrong = parse_times([milliseconds(timestamp)])
-            if wrong:
-                raise EventError("timestamp", wrong[0])
-            moment = int(times[0])
+        moment = self._clock() // 1000 if timestamp is None else _moment(milliseconds(timestamp))
         found = Label(id, plain(label), moment, self._model if model is None else model)
         # The reader's rules, here where the caller can act.
         check_label(found.id, found.label, found.model)
@@ -111,3 +105,17 @@ class LabelLogger:
             self._closed = True
             atexit.unregister(self.close)
             self.flush(timeout)
+
+
+def _moment(stamp: float | str) -> int:
+    """Microseconds UTC of a label's timestamp; EventError where it is none."""
+    if isinstance(stamp, int | float):
+        # One number needs no arrays: this runs once a label.
+        moment = round(stamp * 1000) if abs(stamp) < LATEST else LATEST
+        if EARLIEST <= moment < LATEST:
+            return moment
+        raise EventError("timestamp", explain(stamp))
+    times, wrong = parse_times([stamp])
+    if wrong:
+        raise EventError("timestamp", wrong[0])
+    return int(times[0])
