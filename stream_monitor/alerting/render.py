@@ -79,7 +79,8 @@ _WORDS = {
 
 
 def _summary(episode: Episode, context: AlertContext) -> str:
-    return f"{context.model} {context.version}: {episode.feature}: {_WORDS.get(episode.channel, episode.channel)}"
+    words = _WORDS.get(episode.channel, episode.channel)
+    return f"{context.model} {context.version}: {episode.feature}: {words}"
 
 
 def _description(transition: Transition) -> str:

@@ -95,7 +95,6 @@ class Alert(
     ends_at: str | None = None
     generator_url: str = ""
     provisional: bool = False
-    backfill: bool = False
     episode: str | None = None
 
 

@@ -14,6 +14,7 @@ thresholds come from the model's alert budget alone:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 from stream_monitor.detectors.window_test import WindowTest
+from stream_monitor.events.columns import IntArray
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
 from stream_monitor.windows.panes import duration_name, rfc3339
@@ -51,6 +53,15 @@ class Spending(Protocol):
 
     def arl_second(self, events_per_period: float, channels: int, active_versions: int = 1) -> float:
         """Run length in rows of CUSUM and ADWIN on one channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A window against the baseline: rows and loose window test by feature, loose z-test by channel."""
+
+    rows: IntArray  # (F,)
+    off: NDArray[np.bool_]  # (C,)
+    drifted: NDArray[np.bool_]  # (F,)
 
 
 class DriftMonitor:
@@ -79,9 +90,7 @@ class DriftMonitor:
 
     def _calibrated(self) -> list[Detector]:
         run_length = self.budget.arl_second(self._traffic, max(1, len(self.channels)), self._versions)
-        return [
-            kind.calibrated(self.channels, run_length=run_length) for kind in (PageHinkley, Adwin)
-        ]
+        return [kind.calibrated(self.channels, run_length=run_length) for kind in (PageHinkley, Adwin)]
 
     def _watch_traffic(self, rows: int, end: int, active: int) -> None:
         """Raise the second detectors' run length for more rows or versions than was thought."""
@@ -138,7 +147,14 @@ class DriftMonitor:
         return found
 
     def _detection(
-        self, tally: Tally, start: int, end: int, channel: int, detector: str, statistic: float, threshold: float
+        self,
+        tally: Tally,
+        start: int,
+        end: int,
+        channel: int,
+        detector: str,
+        statistic: float,
+        threshold: float,
     ) -> Detection:
         feature, name = self.channels.names[channel]
         onset = self._onset.of(channel)
@@ -223,7 +239,19 @@ class DriftMonitor:
             source={str(p): list(offsets) for p, offsets in sorted(sources.items())},
         )
 
-    def holds(self, feature: str, channel: str, seen: Extended, *, whole: bool) -> bool | None:
+    def look(self, seen: Extended) -> Look:
+        """What a window shows of all features, for `holds`: once, however many episodes are open."""
+        sums = self.channels.sums(seen.counts)
+        n = np.maximum(sums.n, 1)
+        off = np.abs(sums.s1 / n - self.channels.mu)
+        noise = self.channels.sd * np.sqrt(self.channels.vif / n)
+        return Look(
+            rows=self.channels.totals(seen.counts),
+            off=(sums.n > 0) & (off > self.channels.eps) & (off > _HOLD_Z * noise),
+            drifted=self.window.judge(seen.counts, HOLD_LEVEL).drifted,
+        )
+
+    def holds(self, feature: str, channel: str, seen: Look, *, whole: bool) -> bool | None:
         """Whether a window still shows a feature's trouble; None if it is too small to say.
 
         The channel that fired tells, at a loose level; and where the trouble is with the
@@ -232,19 +260,12 @@ class DriftMonitor:
         i = self.baseline.index.get(feature)
         if i is None:
             return False
-        rows = self.channels.totals(seen.counts)
-        if rows[i] < self.window.needed_rows[i]:
+        if seen.rows[i] < self.window.needed_rows[i]:
             return None
-        sums = self.channels.sums(seen.counts)
-        for c in np.flatnonzero(self.channels.feature == i).tolist():
-            if self.channels.names[c][1] == channel:
-                off = abs(sums.s1[c] / sums.n[c] - self.channels.mu[c])
-                noise = self.channels.sd[c] * np.sqrt(self.channels.vif[c] / sums.n[c])
-                if off > self.channels.eps[c] and off > _HOLD_Z * noise:
-                    return True
-        if not whole:
-            return False
-        return bool(self.window.judge(seen.counts, HOLD_LEVEL).drifted[i])
+        of_feature = np.flatnonzero(self.channels.feature == i).tolist()
+        if any(seen.off[c] for c in of_feature if self.channels.names[c][1] == channel):
+            return True
+        return whole and bool(seen.drifted[i])
 
     def forget(self, feature: str | None) -> None:
         """An episode ended: its feature's channels start anew; all of them where `feature` is None."""
@@ -261,9 +282,7 @@ class DriftMonitor:
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Metadata and arrays for a checkpoint."""
         arrays = {
-            f"{name}.{key}": array
-            for name, state in self._states().items()
-            for key, array in state.items()
+            f"{name}.{key}": array for name, state in self._states().items() for key, array in state.items()
         }
         meta = {"rows": self._rows, "first": self._first, "traffic": self._traffic}
         return meta | {"versions": self._versions}, arrays

@@ -48,13 +48,13 @@ def feature_report(tally: Tally, i: int) -> dict[str, Any]:
         "above": int(counts[ABOVE_BIN]),
     }
     if profile.kind == "number":
-        report |= _numbers(tally, i, profile, counts)
+        report |= _numbers(tally, i, profile)
     else:
         report["top"] = _top(profile, counts)
     return report
 
 
-def _numbers(tally: Tally, i: int, profile: FeatureProfile, counts: Any) -> dict[str, Any]:
+def _numbers(tally: Tally, i: int, profile: FeatureProfile) -> dict[str, Any]:
     keys, n = tally.sketch.of(i)
     total = int(n.sum())
     if not total:

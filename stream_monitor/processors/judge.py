@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stream_monitor.baselines.directory import BaselineDirectory
-from stream_monitor.baselines.records import ANY_VERSION, Activation
+from stream_monitor.baselines.records import ANY_VERSION, Activation, activation_key
 from stream_monitor.config import Config
 from stream_monitor.errors import StateError
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
@@ -38,7 +38,8 @@ class JudgePartition:
         self.models: dict[str, dict[str, Unit]] = {}
         self._dirty: set[tuple[str, str]] = set()
         self._outputs: list[Output] = []
-        self._followed = 0
+        self._position = 0  # how far the directory was read, by this object
+        self._followed: dict[str, str] = {}  # activation's key -> hash of its baseline
         self.refused: Counter[str] = Counter()
         self.increments = 0
 
@@ -63,8 +64,8 @@ class JudgePartition:
             baseline = self._directory.baseline(summary.baseline)
             if baseline is None:
                 raise StateError(
-                    f"model {summary.model!r}: counts under baseline {summary.baseline[:12]}…, which is not "
-                    "on the baselines topic; was the topic emptied? Publish it again, or use a new `kafka.group`"
+                    f"model {summary.model!r}: counts under baseline {summary.baseline[:12]}…, which is not on "
+                    "the baselines topic; was it emptied? Publish it again, or use a new `kafka.group`"
                 )
             unit.baselines[baseline.hash] = baseline
         if unit.add(summary, self._quantum, self.clock.value):
@@ -78,13 +79,18 @@ class JudgePartition:
         there too): the engine writes a checkpoint with the next commit, so that a recovery
         meets the same order.
         """
-        fresh = self._directory.since(self._followed)
-        self._followed += len(fresh)
-        for activation in fresh:
+        taken = False
+        for activation in self._directory.since(self._position):
+            self._position += 1
+            # Known by name, not by place: compaction shortens the topic, and a restart reads it anew.
+            if self._followed.get(_key(activation)) == activation.baseline.hash:
+                continue
+            self._followed[_key(activation)] = activation.baseline.hash
+            taken = True
             for version, unit in self.models.get(activation.model, {}).items():
                 if activation.version in (version, ANY_VERSION) and unit.adopt(activation):
                     self._dirty.add((unit.model, unit.version))
-        return bool(fresh)
+        return taken
 
     def _unit(self, model: str, version: str) -> Unit | None:
         versions = self.models.get(model)
@@ -99,8 +105,9 @@ class JudgePartition:
                 self.refused["max_versions"] += 1
                 return None
             unit = versions[version] = Unit(self._config, self._config.model(model), version)
-            for activation in self._directory.since(0)[: self._followed]:
-                if activation.model == model and activation.version in (version, ANY_VERSION):
+            for activation in self._directory.since(0):
+                mine = activation.model == model and activation.version in (version, ANY_VERSION)
+                if mine and self._followed.get(_key(activation)) == activation.baseline.hash:
                     unit.adopt(activation)
         return unit
 
@@ -158,6 +165,10 @@ class JudgePartition:
     def units(self) -> list[Unit]:
         """All of them, sorted by model and version."""
         return [unit for _, versions in sorted(self.models.items()) for _, unit in sorted(versions.items())]
+
+
+def _key(activation: Activation) -> str:
+    return activation_key(activation.model, activation.version, activation.first_pane).decode()
 
 
 def _predecessor(units: list[Unit], unit: Unit) -> Activation | None:

@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import Config, ResolvedModel
 from stream_monitor.errors import StateError
 from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction
@@ -258,7 +258,9 @@ class ObservePartition:
             name: column
             for name, column in columns.items()
             if name.removesuffix(CATEGORY_READING) not in known
-            and not (isinstance(column, NumberColumn) and column.mistyped is None and np.isnan(column.values).all())
+            and not (
+                isinstance(column, NumberColumn) and column.mistyped is None and np.isnan(column.values).all()
+            )
         }
         if not left:
             return None

@@ -27,7 +27,9 @@ def one_slot(part: Increments, slot: int) -> Increments:
 def newcomers(raw: RawRows, target: Baseline | None) -> list[str]:
     """Names of raw features that `target` has no profile for."""
     known = {} if target is None else target.index
-    return sorted({plain for name in raw.columns if (plain := name.removesuffix(CATEGORY_READING)) not in known})
+    return sorted(
+        {plain for name in raw.columns if (plain := name.removesuffix(CATEGORY_READING)) not in known}
+    )
 
 
 def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | None) -> Tally:
@@ -84,7 +86,7 @@ def _present(columns: dict[str, Column], name: str) -> int:
 def _there(column: Column) -> NDArray[np.bool_]:
     """Rows with a value. Of a mixed column either reading tells: numbers or mistyped, both count."""
     if isinstance(column, CategoryColumn):
-        return column.codes != MISSING
+        return np.not_equal(column.codes, MISSING)
     there = ~np.isnan(column.values)
     return there if column.mistyped is None else there | column.mistyped
 

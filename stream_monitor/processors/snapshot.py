@@ -6,6 +6,7 @@ Baselines are named by hash; their bodies lie on the baselines topic.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,16 @@ from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.watermarks import MergedWatermark
 
 
-def dump_clock(clock: MergedWatermark, followed: int) -> bytes:
-    """The merged watermark, and how many activations were taken up."""
+def dump_clock(clock: MergedWatermark, followed: Mapping[str, str]) -> bytes:
+    """The merged watermark, and which activations were taken up."""
     return codec.pack(clock.state() | {"followed": followed})
 
 
-def load_clock(clock: MergedWatermark, data: bytes) -> int:
-    """Continue from `dump_clock`; the number of activations taken up."""
+def load_clock(clock: MergedWatermark, data: bytes) -> dict[str, str]:
+    """Continue from `dump_clock`; the activations taken up: baseline hashes by key."""
     meta, _ = codec.unpack(data)
     clock.load(meta)
-    return int(meta["followed"])
+    return dict(meta["followed"])
 
 
 def dump_unit(unit: Unit) -> bytes:
@@ -50,7 +51,8 @@ def dump_unit(unit: Unit) -> bytes:
         for pane, opened in sorted(unit.panes.items())
     ]
     late = [
-        [due, [[pane, blob(part.encode())] for pane, part in parts]] for due, parts in sorted(unit.late.items())
+        [due, [[pane, blob(part.encode())] for pane, part in parts]]
+        for due, parts in sorted(unit.late.items())
     ]
     monitor, arrays = (None, {}) if unit.monitor is None else unit.monitor.state()
     meta: dict[str, Any] = {
@@ -89,7 +91,7 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
         )
     raw = arrays["blobs"].tobytes()
     cuts = np.cumsum([0, *meta["sizes"]]).tolist()
-    blobs = [raw[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    blobs = [raw[a:b] for a, b in pairwise(cuts)]
     unit.baselines = {digest: _baseline(unit, directory, digest) for digest in meta["baselines"]}
     unit.activations = [
         Activation(model, version, first, unit.baselines[digest], origin, inherited)
@@ -125,8 +127,8 @@ def _baseline(unit: Unit, directory: BaselineDirectory, digest: str) -> Baseline
     baseline = directory.baseline(digest)
     if baseline is None:
         raise StateError(
-            f"model {unit.model!r} version {unit.version!r}: its state was made under baseline {digest[:12]}…, "
-            "which is not on the baselines topic; publish it again, or use a new `kafka.group`"
+            f"model {unit.model!r} version {unit.version!r}: its state was made under baseline "
+            f"{digest[:12]}…, which is not on the baselines topic; publish it again, or use a new `kafka.group`"
         )
     return baseline
 

@@ -23,7 +23,7 @@ from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
 from stream_monitor.errors import BaselineError
 from stream_monitor.monitors.detection import Detection
-from stream_monitor.monitors.drift import DriftMonitor
+from stream_monitor.monitors.drift import DriftMonitor, Look
 from stream_monitor.monitors.report import window_report
 from stream_monitor.processors.learning import Learner
 from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
@@ -219,7 +219,7 @@ class Unit:
             output = encode_activation(activation, max_bytes=self._config.limits.max_message_bytes)
         except BaselineError as error:
             # Without a record no restart could restore what it judged by: go on without it.
-            log.error("model %s version %s: %s", self.model, self.version, error)
+            log.error("model %s version %s: %s", self.model, self.version, error)  # noqa: TRY400 - expected
             return
         if self.adopt(activation):
             self.outputs.append(output)
@@ -240,9 +240,7 @@ class Unit:
         drift: dict[str, dict[str, Any]] = {}
         found: list[Detection] = []
         if self.monitor is not None and block.tally is not None:
-            drift, found = self.monitor.scores(
-                window.extended(), window.length, active, block.tally.sources
-            )
+            drift, found = self.monitor.scores(window.extended(), window.length, active, block.tally.sources)
         self._report(window, block, drift)
         self._detect(found)
         if window is self.windows[0]:
@@ -310,12 +308,14 @@ class Unit:
 
     def _detect(self, found: list[Detection]) -> None:
         told = self.incidents.detect(found)
-        opened = {(t.episode.feature, t.episode.detection["detector"]): t.state for t in told}
+        states = {(t.episode.feature, t.episode.channel): t.state for t in told}
         for detection in found:
+            # The first detection on a channel is the one that opened; what follows agrees with it.
+            role = states.pop((detection.feature, detection.channel), "agrees")
             view = {
                 "model": self.model,
                 "version": self.version,
-                "role": opened.get((detection.feature, detection.detector), "agrees"),
+                "role": role,
                 "detection": detection,
             }
             self.outputs.append(Output("detections", None, None, view=view))
@@ -325,15 +325,19 @@ class Unit:
         if self.monitor is None:
             return
         told = []
+        looks: dict[int, Look] = {}  # by how many blocks they go back: episodes share them
         for key, episode in sorted(self.incidents.episodes.items()):
             if block.start < episode.since:
                 continue  # it began inside this window: too early to say
             # As many rows as the detection rested on: fewer could not show what it saw.
             wanted = min(max(episode.rows, window.needed), MEMORY * window.needed)
-            seen = window.since(episode.since, wanted)
-            dirty = None if seen is None else self.monitor.holds(
-                episode.feature, episode.channel, seen, whole=episode.alertname in DRIFT
-            )
+            size = window.reach(episode.since, wanted)
+            if not size:
+                continue
+            if size not in looks:
+                looks[size] = self.monitor.look(window.newest(size))
+            whole = episode.alertname in DRIFT
+            dirty = self.monitor.holds(episode.feature, episode.channel, looks[size], whole=whole)
             if dirty is None:
                 continue
             ended = self.incidents.judge(key, dirty, block.start + window.length)
@@ -360,7 +364,8 @@ class Unit:
         ]
 
     def _context(self) -> AlertContext:
-        assert self.baseline is not None and self.monitor is not None
+        assert self.baseline is not None
+        assert self.monitor is not None
         return AlertContext(
             model=self.model,
             version=self.version,

@@ -201,7 +201,5 @@ def _assemble(
     )
 
 
-def _columns(
-    entries: list[tuple[IntArray, IntArray, IntArray]], width: int
-) -> list[list[IntArray]]:
+def _columns(entries: list[tuple[IntArray, IntArray, IntArray]], width: int) -> list[list[IntArray]]:
     return [[entry[i] for entry in entries] for i in range(width)]

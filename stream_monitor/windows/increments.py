@@ -121,13 +121,13 @@ class Increments:
         while queue:
             piece = queue.pop()
             data = replace(piece, part=part).encode()
-            if len(data) > max_bytes and (halves := piece._halves()) is not None:
+            if len(data) > max_bytes and (halves := piece.halves()) is not None:
                 queue.extend(reversed(halves))
                 continue
             part += 1
             yield data
 
-    def _halves(self) -> tuple[Increments, Increments] | None:
+    def halves(self) -> tuple[Increments, Increments] | None:
         """Two increments that add up to this one, or None where there is nothing to cut."""
         slots = len(self.pane)
         if slots > 1:

@@ -38,9 +38,14 @@ class SketchSum:
     def add(self, feature: Any, key: Any, count: IntArray) -> None:
         """Add entries: feature index, bucket key, count, all of one shape."""
         if len(count):
-            self._add(np.asarray(feature, np.int64) * (1 << 32) + np.asarray(key, np.int64) + _KEY_BASE, count)
+            self.add_codes(
+                np.asarray(feature, np.int64) * (1 << 32) + np.asarray(key, np.int64) + _KEY_BASE, count
+            )
 
-    def _add(self, codes: IntArray, counts: IntArray) -> None:
+    def add_codes(self, codes: IntArray, counts: IntArray) -> None:
+        """Add what `compact` of another gave."""
+        if not len(codes):
+            return
         self._codes.append(codes)
         self._counts.append(counts)
         if len(self._codes) >= _COMPACT_AT:
@@ -48,9 +53,7 @@ class SketchSum:
 
     def merge(self, other: SketchSum) -> None:
         """Add all of `other`."""
-        codes, counts = other.compact()
-        if len(codes):
-            self._add(codes, counts)
+        self.add_codes(*other.compact())
 
     def compact(self) -> tuple[IntArray, IntArray]:
         """(codes, counts), codes sorted and unique."""
@@ -89,7 +92,7 @@ class SketchSum:
                     place[old] = new
             at = place[feature]
             kept = at >= 0
-            moved._add((at[kept] << 32) + (codes[kept] & 0xFFFFFFFF), counts[kept])
+            moved.add_codes((at[kept] << 32) + (codes[kept] & 0xFFFFFFFF), counts[kept])
             moved.compact()
         return moved
 
@@ -257,6 +260,5 @@ class Tally:
         tally.squares = arrays["squares"].copy()
         tally.low = arrays["low"].copy()
         tally.high = arrays["high"].copy()
-        tally.sketch._codes = [arrays["sketch.codes"]]
-        tally.sketch._counts = [arrays["sketch.counts"]]
+        tally.sketch.add_codes(arrays["sketch.codes"], arrays["sketch.counts"])
         return tally

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from stream_monitor.windows.tally import Tally
 MAX_BLOCKS = 2048
 """How far a window extends back at the most, in blocks that hold rows."""
 MEMORY = 8
-"""How many times the rows that a test needs are remembered, for `since`."""
+"""How many times the rows that a test needs are remembered, for `reach`."""
 
 
 @dataclass(slots=True)
@@ -97,9 +97,7 @@ class TumblingWindow:
 
     def _fit(self) -> None:
         """Move the extended window's begin to where it holds just enough rows."""
-        while (
-            self._from > 0 and self._rows < self.needed and len(self.blocks) - self._from < MAX_BLOCKS
-        ):
+        while self._from > 0 and self._rows < self.needed and len(self.blocks) - self._from < MAX_BLOCKS:
             self._from -= 1
             self._enter(self.blocks[self._from])
         while self._from < len(self.blocks) - 1 and (
@@ -134,17 +132,10 @@ class TumblingWindow:
     def extended(self) -> Extended:
         """The newest closed block, extended back until it holds `needed` rows (or all there is)."""
         newest = self.blocks[-1]
-        return Extended(
-            self.blocks[self._from].start, newest.start + self.length, self._rows, self._counts
-        )
-
-    def since(self, time: int, wanted: int) -> Extended | None:
-        """The newest closed blocks, back to `wanted` rows but not before `time`."""
-        size = self.reach(time, wanted)
-        return self.newest(size) if size else None
+        return Extended(self.blocks[self._from].start, newest.start + self.length, self._rows, self._counts)
 
     def reach(self, time: int, wanted: int) -> int:
-        """How many blocks `since` takes."""
+        """How many of the newest closed blocks hold `wanted` rows, none that began before `time`."""
         rows = size = 0
         for block in reversed(self.blocks):
             if block.start < time or rows >= wanted:
@@ -263,18 +254,23 @@ class TumblingWindow:
         meta, arrays = codec.unpack(data)
         raw = arrays["blobs"].tobytes()
         cuts = np.cumsum([0, *meta["blobs"]])
-        blobs = [raw[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        blobs = [raw[a:b] for a, b in pairwise(cuts.tolist())]
         self.open_start = meta["open"]
-        self._open = (
-            Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
-        )
+        self._open = Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
         tallies = iter(blobs[1:])
         self.blocks.clear()
         at = 0
         for start, rows, size, revision, whole in meta["blocks"]:
             tally = Tally.decode(next(tallies), baselines) if whole else None
             self.blocks.append(
-                Block(start, rows, arrays["at"][at : at + size], arrays["counts"][at : at + size], tally, revision)
+                Block(
+                    start,
+                    rows,
+                    arrays["at"][at : at + size],
+                    arrays["counts"][at : at + size],
+                    tally,
+                    revision,
+                )
             )
             at += size
         self._from = meta["from"]

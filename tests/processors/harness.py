@@ -39,12 +39,14 @@ class Play:
     `observers_know`: whether OBSERVE is shown baselines from the start, some time later, or never.
     `restart`: how likely JUDGE is replaced by one restored from checkpoints, between messages.
     `baton`: how likely an OBSERVE is replaced by one that has only the offset metadata.
+    `batches`: how many records OBSERVE reads at once at the most; the seed takes one of them.
     """
 
     seed: int | None = None
     observers_know: Literal["start", "later", "never"] = "start"
     restart: float = 0.0
     baton: float = 0.0
+    batches: tuple[int, ...] = (1, 3, 20)
 
 
 @dataclass
@@ -61,9 +63,7 @@ class Played:
 
     def views(self, topic: str, model: str | None = None) -> list[Any]:
         """Decoded outputs of a topic, in order."""
-        return [
-            o.view for o in self.outputs if o.topic == topic and (model is None or model_of(o) == model)
-        ]
+        return [o.view for o in self.outputs if o.topic == topic and (model is None or model_of(o) == model)]
 
 
 @dataclass
@@ -173,7 +173,7 @@ class _Run:
 
     def _shuffled(self) -> None:
         rng = self.rng
-        largest = rng.choice([1, 3, 20, 200])
+        largest = rng.choice(self.how.batches)
         while busy := [s for s in self.sources.values() if s.records or s.flushed or s.unflushed]:
             source = rng.choice(busy)
             act = rng.random()

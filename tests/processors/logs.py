@@ -55,9 +55,7 @@ def baseline_of(rows: Sequence[dict[str, Any]], pane: int | None = None, gap: fl
     return build_baseline([batch], source="test", pane=pane)
 
 
-NUMBERS = st.sampled_from(
-    [0.0, -0.0, 1.0, 1.5, 2.5, -3.25, 1e300, -1e300, 5e-324, 7, 10**15, 0.1, 0.2, 0.3]
-)
+NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.5, -3.25, 1e300, -1e300, 5e-324, 7, 10**15, 0.1, 0.2, 0.3])
 WORDS = st.sampled_from(["a", "b", "c", "", "0", "true", "ünseen"])
 VALUES = st.one_of(NUMBERS, NUMBERS, WORDS, st.none(), st.booleans())
 FEATURES = st.dictionaries(st.sampled_from(["x", "y", "z", "k"]), VALUES, max_size=4)
@@ -96,12 +94,12 @@ def small_logs(draw: st.DrawFn) -> dict[int, list[Record]]:
         if draw(st.booleans()):  # mostly in order, as logs are: fewer rows are beyond the horizon
             bodies.sort(key=lambda body: body["timestamp"])
         records = [record(partition, offset, body) for offset, body in enumerate(bodies)]
-        if records and draw(st.booleans()):
-            at = draw(st.integers(0, len(records) - 1))
-            records[at] = record(partition, at, b"{not json")
-        if records and draw(st.booleans()):
-            at = draw(st.integers(0, len(records) - 1))
-            records[at] = record(partition, at, small_pack(draw(st.integers(0, 2**16))))
+        if records:
+            places = st.none() | st.integers(0, len(records) - 1)
+            if (at := draw(places)) is not None:
+                records[at] = record(partition, at, b"{not json")
+            if (at := draw(places)) is not None:
+                records[at] = record(partition, at, small_pack(draw(st.integers(0, 2**16))))
         log[partition] = records
     return log
 

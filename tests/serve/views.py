@@ -50,6 +50,6 @@ def alert(
         } | labels,
         "annotations": {"summary": "s", "description": "d"}, "startsAt": "2026-03-01T12:00:00Z",
         "endsAt": None, "generatorURL": "",
-        "incident": "i", "state": state, "backfill": False, "provisional": False,
+        "incident": "i", "state": state, "provisional": False,
         "evidence": {"detector": detector, "channel": channel, "statistic": 9.0, "threshold": 8.0},
     }  # fmt: skip

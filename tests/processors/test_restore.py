@@ -1,0 +1,102 @@
+"""A JUDGE restored from checkpoints goes on as if it had never stopped, to the byte.
+
+`play` with `restart` takes checkpoints between messages (the first one whole, the next ones
+only what changed) and sometimes goes on with a fresh object restored from them; it asserts
+that the parts gathered at the end are the state itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_monitor.baselines.directory import BaselineDirectory
+from stream_monitor.baselines.records import Activation
+from stream_monitor.errors import CodecError, StateError
+from stream_monitor.processors.judge import JudgePartition
+from stream_monitor.records import Record
+from tests.processors.harness import Play, ended, play
+from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
+from tests.processors.test_same_however_read import ENOUGH, same
+
+
+@ENOUGH
+@given(log=small_logs(), baselines=st.integers(0, 3), seed=st.integers(0, 2**16))
+def test_small_logs(log: dict[int, list[Record]], baselines: int, seed: int) -> None:
+    config, published = small_config(), small_published(baselines)
+    whole = ended(log)
+    never_stopped = play(config, whole, published, Play(seed))
+    restored = play(config, whole, published, Play(seed, restart=0.3))
+    same(never_stopped, restored)
+    again = play(config, whole, published, Play(seed + 1, restart=0.3))
+    same(never_stopped, again)
+
+
+@pytest.mark.parametrize(("learned", "know"), [(False, "later"), (True, "later"), (True, "never")])
+def test_a_long_log_with_drift(learned: bool, know: Literal["later", "never"]) -> None:
+    """Learning under way, open episodes, late rows that wait, open windows: all of it is met."""
+    config = small_config(learn=800, alert_budget={"false_alarms": 5, "per": "day"})
+    published = [] if learned else [Activation("loans", "*", 0, drifting_baseline())]
+    whole = ended(drifting_log(6, minutes=20, rate=4.0, drift=(8, 14), versions=("1", "1", "2")))
+    ways = Play(3, observers_know=know, batches=(30,))
+    never_stopped = play(config, whole, published, ways)
+    restored = play(config, whole, published, Play(3, observers_know=know, batches=(30,), restart=0.2))
+    assert restored.restarts > 10
+    assert any(view["state"] == "resolved" for view in never_stopped.views("alerts"))
+    assert any(view["revision"] for view in never_stopped.views("aggregates"))
+    same(never_stopped, restored)
+
+
+def _checkpoint() -> tuple[dict[str, bytes], list[Activation]]:
+    published = [Activation("loans", "*", 0, drifting_baseline(rows=500))]
+    played = play(small_config(), ended(drifting_log(1, minutes=2)), published)
+    return played.state, published
+
+
+def test_a_damaged_part_is_refused() -> None:
+    state, published = _checkpoint()
+    name = next(name for name in state if name != "clock")
+    for at in (0, 9, len(state[name]) // 2, len(state[name]) - 1):
+        damaged = bytearray(state[name])
+        damaged[at] ^= 0x10
+        judge = JudgePartition(small_config(), BaselineDirectory(published))
+        with pytest.raises(CodecError):
+            judge.restore(state | {name: bytes(damaged)})
+
+
+def test_a_state_without_its_baseline_says_what_to_do() -> None:
+    state, _ = _checkpoint()
+    with pytest.raises(StateError, match="publish it again"):
+        JudgePartition(small_config(), BaselineDirectory()).restore(state)
+
+
+def test_a_state_of_other_panes_says_what_to_do() -> None:
+    state, published = _checkpoint()
+    judge = JudgePartition(small_config(pane="5s"), BaselineDirectory(published))
+    with pytest.raises(StateError, match=r"panes of 10 s.*says 5 s"):
+        judge.restore(state)
+
+
+def test_activations_are_known_by_name_not_by_place() -> None:
+    """The baselines topic is compacted: what a restart reads can be shorter, and in another order."""
+    old, new = (drifting_baseline(rows=400, seed=seed) for seed in (1, 2))
+    before = [Activation("fraud", "*", 0, old), Activation("loans", "*", 0, old)]
+    played = play(small_config(), ended(drifting_log(1, minutes=2, new_feature=2)), before)
+    after = BaselineDirectory([Activation("loans", "*", 0, old)])
+    judge = JudgePartition(small_config(), after)
+    judge.restore(played.state)
+    assert not judge.follow()
+    after.add(Activation("loans", "*", 0, new))
+    assert judge.follow()
+    assert not judge.follow()
+    resolved = judge.models["loans"]["1"].resolve(0)
+    assert resolved is not None
+    assert resolved.baseline == new
+    after.add(Activation("loans", "*", 0, old))  # and back again
+    assert judge.follow()
+    resolved = judge.models["loans"]["1"].resolve(0)
+    assert resolved is not None
+    assert resolved.baseline == old
