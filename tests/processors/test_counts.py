@@ -115,7 +115,7 @@ def test_late_rows_revise_their_window() -> None:
 
 def test_late_rows_due_when_their_window_ends_are_in_it() -> None:
     """A pane can be late while its window is open: no second block, no revision."""
-    events = [(1, {}), (26, {}), (2, {}), (41, {}), (100, {})]
+    events: list[tuple[float, dict[str, Any]]] = [(1, {}), (26, {}), (2, {}), (41, {}), (100, {})]
     played = play(small_config(), ended({0: log_of(*events)}))
     first = [v for v in played.views("aggregates") if v["window"] == "30s" and v["start"].endswith("00:00Z")]
     assert [(v["revision"], v["rows"], v["late"]) for v in first] == [(0, 3, 1)]
