@@ -17,7 +17,7 @@ _left = int(_count) if _count.isdigit() else 1
 
 def failpoint(name: str) -> None:
     """Pass a point; the process may end here."""
-    global _left
+    global _left  # noqa: PLW0603
     if name != _name:
         return
     with _lock:

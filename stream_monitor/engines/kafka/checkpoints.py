@@ -41,15 +41,17 @@ def cut(
     """The state records of a checkpoint at input `offset`. `known` (part -> chunks) is updated."""
     outputs = []
     for name, data in parts.items():
-        pieces = [] if data is None else [data[i : i + max_bytes] for i in range(0, len(data), max_bytes)] or [b""]
+        pieces = (
+            [] if data is None else [data[i : i + max_bytes] for i in range(0, len(data), max_bytes)] or [b""]
+        )
         for i, piece in enumerate(pieces):
             value = codec.pack(
                 {"v": VERSION, "offset": offset, "chunk": i, "chunks": len(pieces)},
                 {"data": np.frombuffer(piece, np.uint8)},
             )
             outputs.append(Output("state", _key(stage, name, i), value, partition))
-        for i in range(len(pieces), known.get(name, 0)):
-            outputs.append(Output("state", _key(stage, name, i), None, partition))
+        surplus = range(len(pieces), known.get(name, 0))
+        outputs += [Output("state", _key(stage, name, i), None, partition) for i in surplus]
         known[name] = len(pieces)
         if not pieces:
             del known[name]
@@ -82,12 +84,16 @@ def join(stage: str, where: str, records: Iterable[Record]) -> Restored:
                 raise StateError(_remedy(where, record.offset, name, str(error))) from error
             if meta.get("v") != VERSION:
                 raise StateError(
-                    _remedy(where, record.offset, name, f"version {meta.get('v')!r}, this worker reads {VERSION}")
+                    _remedy(
+                        where, record.offset, name, f"version {meta.get('v')!r}, this worker reads {VERSION}"
+                    )
                 )
             seen.add((meta["offset"], meta["chunks"]))
             pieces.append(arrays["data"].tobytes())
         if len(seen) != 1 or next(iter(seen))[1] != len(pieces):
-            raise StateError(_remedy(where, -1, name, f"{len(pieces)} chunks of unequal checkpoints {sorted(seen)}"))
+            raise StateError(
+                _remedy(where, -1, name, f"{len(pieces)} chunks of unequal checkpoints {sorted(seen)}")
+            )
         parts[name] = b"".join(pieces)
         offsets[name], counts[name] = next(iter(seen))
     return Restored(parts, offsets, counts)
@@ -99,6 +105,6 @@ def _key(stage: str, name: str, chunk: int) -> bytes:
 
 def _remedy(where: str, offset: int, name: str, problem: str) -> str:
     return (
-        f"{where}@{offset}: state of {name!r} cannot be restored: {problem}. Run the version that wrote it, or "
-        "give up this state by a new `kafka.group` (it starts anew and learns again)"
+        f"{where}@{offset}: state of {name!r} cannot be restored: {problem}. Run the version that wrote it, "
+        "or give up this state by a new `kafka.group` (it starts anew and learns again)"
     )

@@ -7,13 +7,15 @@ read uncommitted data or acknowledged by itself would break the promise without 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from stream_monitor.config import KafkaConfig
 from stream_monitor.errors import ConfigError
 from stream_monitor.records import Headers, Record
+
+Client = TypeVar("Client", Consumer, Producer)
 
 FIXED_CONSUMER: Mapping[str, Any] = {
     "enable.auto.commit": False,
@@ -41,8 +43,27 @@ _DEFAULT_CONSUMER: Mapping[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
     "fetch.wait.max.ms": 100,
 }
-_PRODUCER_ONLY = ("compression", "linger", "batch", "message.", "queue.buffering", "acks", "retries", "delivery")
-_CONSUMER_ONLY = ("fetch", "queued", "session", "heartbeat", "max.poll", "group", "auto.offset", "isolation", "check")
+_PRODUCER_ONLY = (
+    "compression",
+    "linger",
+    "batch",
+    "message.",
+    "queue.buffering",
+    "acks",
+    "retries",
+    "delivery",
+)
+_CONSUMER_ONLY = (
+    "fetch",
+    "queued",
+    "session",
+    "heartbeat",
+    "max.poll",
+    "group",
+    "auto.offset",
+    "isolation",
+    "check",
+)
 
 
 def _user(config: KafkaConfig, fixed: Mapping[str, Any], other: tuple[str, ...]) -> dict[str, Any]:
@@ -51,7 +72,8 @@ def _user(config: KafkaConfig, fixed: Mapping[str, Any], other: tuple[str, ...])
         if key in fixed:
             if str(value).lower() != str(fixed[key]).lower():
                 raise ConfigError(
-                    f"kafka.properties.{key}: cannot be {value!r}: exactly-once needs {fixed[key]!r}; remove it"
+                    f"kafka.properties.{key}: cannot be {value!r}: exactly-once needs {fixed[key]!r}; "
+                    "remove it"
                 )
         elif not key.startswith(other):
             given[key] = value
@@ -60,7 +82,8 @@ def _user(config: KafkaConfig, fixed: Mapping[str, Any], other: tuple[str, ...])
 
 def make_consumer(config: KafkaConfig, group: str, **extra: Any) -> Consumer:
     """A consumer that reads committed records and never commits by itself."""
-    return Consumer(
+    return _made(
+        Consumer,
         {
             **_DEFAULT_CONSUMER,
             **_user(config, FIXED_CONSUMER, _PRODUCER_ONLY),
@@ -69,8 +92,16 @@ def make_consumer(config: KafkaConfig, group: str, **extra: Any) -> Consumer:
             "group.id": group,
             "auto.offset.reset": "error",
             **extra,
-        }
+        },
     )
+
+
+def _made(client: type[Client], settings: dict[str, Any]) -> Client:
+    try:
+        return client(settings)
+    except KafkaException as error:
+        # librdkafka names the property and what is wrong with it.
+        raise ConfigError(f"kafka.properties: {error.args[0].str()}") from error
 
 
 def make_reader(config: KafkaConfig) -> Consumer:
@@ -80,7 +111,8 @@ def make_reader(config: KafkaConfig) -> Consumer:
 
 def make_producer(config: KafkaConfig, transactional_id: str, max_message_bytes: int) -> Producer:
     """A transactional producer; `init_transactions` is the caller's."""
-    return Producer(
+    return _made(
+        Producer,
         {
             "linger.ms": 5,
             "compression.type": "lz4",
@@ -92,14 +124,14 @@ def make_producer(config: KafkaConfig, transactional_id: str, max_message_bytes:
             "message.timeout.ms": MESSAGE_TIMEOUT_MS,
             # Headroom for headers and framing above what our own records are cut to.
             "message.max.bytes": max_message_bytes + 200_000,
-        }
+        },
     )
 
 
 def end_offset(message: Any) -> int | None:
     """The partition's end, if this is the event that says it was reached."""
     error = message.error()
-    if error is not None and error.code() == KafkaError._PARTITION_EOF:
+    if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's constant
         return int(message.offset())
     return None
 

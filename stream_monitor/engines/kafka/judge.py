@@ -61,16 +61,18 @@ class JudgeStage(Stage):
         if CLOCK not in restored.parts:
             if committed is not None:
                 raise StateError(
-                    f"{topic}[{partition}]: group {self.group} stands at offset {committed} of {self.topic} but has "
-                    "no state here: the topic was emptied or replaced. Use a new `kafka.group` to start anew"
+                    f"{topic}[{partition}]: group {self.group} stands at offset {committed} of "
+                    f"{self.topic} but has no state here: the topic was emptied or replaced. Use a new "
+                    "`kafka.group` to start anew"
                 )
             position = low
         else:
             position = restored.offsets[CLOCK]
             if position < low:
                 raise StateError(
-                    f"{self.topic}[{partition}]: the checkpoint stands at offset {position}, but retention has "
-                    f"deleted up to {low}. Raise the topic's retention; to start anew use a new `kafka.group`"
+                    f"{self.topic}[{partition}]: the checkpoint stands at offset {position}, but retention "
+                    f"has deleted up to {low}. Raise the topic's retention; "
+                    "to start anew use a new `kafka.group`"
                 )
             processor.restore(restored.parts)
         self._chunks[partition] = dict(restored.chunks)

@@ -15,9 +15,10 @@ from stream_monitor.config import Config
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Owned, Stage, partition_count
 from stream_monitor.engines.telemetry import Telemetry
-from stream_monitor.events.tick import encode_tick
+from stream_monitor.events.tick import encode_tick, is_tick
+from stream_monitor.events.times import LATEST
 from stream_monitor.processors.observe import ObservePartition, newest_of
-from stream_monitor.records import Output
+from stream_monitor.records import Output, Record
 from stream_monitor.windows.panes import NEVER, floor_to
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class ObserveStage(Stage):
         self._next_idle = 0.0
         self._newest = NEVER  # newest event time known in the group, and when it was learned
         self._newest_at = 0.0
-        self._ticks: list[Output] = []
         self._rested: dict[int, float] = {}
 
     def create(self, partition: int) -> Owned:
@@ -66,7 +66,7 @@ class ObserveStage(Stage):
             offset = high if self.config.kafka.start == "latest" else low
         elif offset < low:
             log.error(
-                "%s[%d]: offset %d was deleted by retention before it was read; going on at %d: %d messages lost",
+                "%s[%d]: retention deleted offset %d before it was read; going on at %d: %d messages lost",
                 self.topic, partition, offset, low, low - offset,
             )  # fmt: skip
             offset = low
@@ -94,7 +94,7 @@ class ObserveStage(Stage):
         owned.events = owned.processor.rows
         return int(rows)
 
-    def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
+    def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:  # noqa: ARG002
         """Watermarks and dead letters."""
         for partition in partitions:
             processor: ObservePartition = self.owned[partition].processor
@@ -102,7 +102,10 @@ class ObserveStage(Stage):
             if processor.dead:
                 self.telemetry.dead_letters(processor.dead)
                 processor.dead.clear()
-        self._ticks.clear()
+
+    def wakes(self, records: Sequence[Record]) -> bool:
+        """Ticks are our own words: a partition that has nothing else stays idle."""
+        return not all(is_tick(record) for record in records)
 
     def on_round(self) -> None:
         """Hold back partitions that run ahead; declare idle ones."""
@@ -164,6 +167,8 @@ class ObserveStage(Stage):
         elapsed = int((now - self._newest_at) * 1e6)
         quantum = self.config.pane_quantum
         watermark = floor_to(self._newest + elapsed - self.config.defaults.out_of_orderness, quantum)
+        if watermark >= LATEST:
+            return  # the stream was ended for good (`tick --watermark max`)
         for partition in idle:
             if watermark > self.owned[partition].processor.watermark:
                 self.owned[partition].processor.emit(encode_tick(partition, watermark))

@@ -22,14 +22,19 @@ TIMEOUT_S = 60.0
 _RETRIED = frozenset({"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE"})
 
 
-def read_to_end(consumer: Consumer, topic: str, partition: int, timeout: float = TIMEOUT_S) -> Iterator[Record]:
+def read_to_end(
+    consumer: Consumer, topic: str, partition: int, timeout: float = TIMEOUT_S
+) -> Iterator[Record]:
     """Every committed record up to the end that the partition has now.
 
     The end is the last stable offset as seen when the call begins. `BrokerError` after
     `timeout` seconds without progress.
     """
     where = TopicPartition(topic, partition)
-    low, high = consumer.get_watermark_offsets(where, timeout=10.0)
+    try:
+        low, high = consumer.get_watermark_offsets(where, timeout=10.0)
+    except KafkaException as error:
+        raise BrokerError(f"{topic}[{partition}]: {error.args[0].str()}") from error
     if high <= low:
         return
     consumer.assign([TopicPartition(topic, partition, low)])
@@ -41,9 +46,9 @@ def read_to_end(consumer: Consumer, topic: str, partition: int, timeout: float =
                 end = end_offset(message)
                 if end is not None:
                     at = max(at, end)
-                elif (error := message.error()) is not None:
-                    if error.fatal() or error.name() not in _RETRIED:
-                        raise BrokerError(f"{topic}[{partition}]: {error.str()}")
+                elif (found := message.error()) is not None:
+                    if found.fatal() or found.name() not in _RETRIED:
+                        raise BrokerError(f"{topic}[{partition}]: {found.str()}")
                 else:
                     deadline = time.monotonic() + timeout
                     record = to_record(message)
@@ -98,7 +103,10 @@ class BaselineFollower:
             deadline = time.monotonic() + timeout
             ends = {}
             for where in self._partitions:
-                low, high = self._consumer.get_watermark_offsets(where, timeout=10.0)
+                try:
+                    low, high = self._consumer.get_watermark_offsets(where, timeout=10.0)
+                except KafkaException as error:
+                    raise BrokerError(f"topic {self._topic}: {error.args[0].str()}") from error
                 ends[where.partition] = high if high > low else 0
             while any(self._at.get(p, 0) < end for p, end in ends.items()):
                 self._take(0.1)
@@ -126,7 +134,8 @@ class BaselineFollower:
                     activation = decode_activation(record.key, record.value)
                 except BaselineError as error:
                     # Not ours to die of: whoever wrote it is told by the log, the rest goes on.
-                    log.error("%s[%d]@%d: %s; skipped", self._topic, record.partition, record.offset, error)
+                    where = f"{self._topic}[{record.partition}]@{record.offset}"
+                    log.error("%s: %s; skipped", where, error)  # noqa: TRY400 - it says all
                     continue
                 if activation is not None:
                     self._directory.add(activation)

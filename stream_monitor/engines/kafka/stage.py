@@ -13,6 +13,7 @@ committed. Every call to the broker is bounded, and a watchdog ends a worker who
 stands while its lag is above zero.
 """
 
+# ruff: noqa: B027, ARG002 - hooks that a stage may leave empty, callbacks with librdkafka's arguments
 from __future__ import annotations
 
 import logging
@@ -28,15 +29,24 @@ from stream_monitor.config import Config
 from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer, to_record
 from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions
 from stream_monitor.engines.telemetry import Telemetry
-from stream_monitor.errors import BrokerError, EngineError
+from stream_monitor.errors import BrokerError, CodecError, EngineError
 from stream_monitor.records import TOPICS, Output, Record
 
 log = logging.getLogger(__name__)
 
 WATCHDOG_S = 90.0
 SEEK_TIMEOUT_S = 15.0
+REFUSALS = 10
+"""Refused commits in a row after which no rebalance can be the cause."""
 _TRANSIENT = frozenset(
-    {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_RESOLVE", "_MAX_POLL_EXCEEDED", "LEADER_NOT_AVAILABLE"}
+    {
+        "_TRANSPORT",
+        "_ALL_BROKERS_DOWN",
+        "_TIMED_OUT",
+        "_RESOLVE",
+        "_MAX_POLL_EXCEEDED",
+        "LEADER_NOT_AVAILABLE",
+    }
     | {"NOT_LEADER_FOR_PARTITION", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR"}
 )
 
@@ -80,6 +90,8 @@ class Stage(ABC):
         self._problem: BaseException | None = None
         self._interval = config.worker.commit_interval / 1e6
         self._next_commit = 0.0
+        self._refused = 0  # commits in a row
+        self._watched = time.monotonic()
         self._consumer: Consumer | None = None
         self._transactions: Transactions | None = None
 
@@ -117,8 +129,8 @@ class Stage(ABC):
     def run(self) -> None:
         """Until `stop` is set; a planned end commits what is processed, with a checkpoint."""
         replica = f"{self.group}-{self.config.worker.replica_name}"
-        producer = make_producer(self.config.kafka, replica, self.config.limits.max_message_bytes)
-        self._transactions = Transactions(self.config.kafka, producer, self.name)
+        kafka, largest = self.config.kafka, self.config.limits.max_message_bytes
+        self._transactions = Transactions(kafka, lambda: make_producer(kafka, replica, largest), self.name)
         self._transactions.start()
         self._consumer = make_consumer(self.config.kafka, self.group, **{"client.id": replica})
         self._consumer.subscribe(
@@ -134,7 +146,10 @@ class Stage(ABC):
                 self._watch()
             self.commit(planned=True)
         finally:
-            # Leaves the group; the revoke callback finds nothing left to commit.
+            # close() calls the revoke callback. An error may have left a batch half processed, which
+            # must not be committed from there; after a planned end nothing is left to commit.
+            self._pending.clear()
+            self._drop(sorted(self.owned))
             self._consumer.close()
 
     def _consume(self) -> list[Any]:
@@ -145,7 +160,9 @@ class Stage(ABC):
             self._raise_problem()
             # What consume() had taken from the queue is gone: go back to where we stand.
             log.warning("%s: consume failed (%s); going back to own positions", self.name, error)
-            self._rewind_positions()
+            for partition, owned in self.owned.items():
+                owned.end = -1
+                self._seek(partition, owned.position)
             return []
         self._raise_problem()
         return list(messages)
@@ -171,39 +188,51 @@ class Stage(ABC):
                 by_partition.setdefault(message.partition(), []).append(to_record(message))
         now = time.monotonic()
         for partition, records in by_partition.items():
-            owned = self.owned.get(partition)
-            if owned is None:
-                continue
-            owned.heard = now
-            if owned.replaying:
-                old = [r for r in records if r.offset < owned.replay_to]
-                records = records[len(old) :]
-                if old:
-                    self._process(owned, old)
-                if not owned.replaying:
-                    owned.processor.flush()  # written before the crash
+            owned = self.owned[partition]
+            if self.wakes(records):
+                owned.heard = now
+            old = [r for r in records if r.offset < owned.replay_to]
+            if old:
+                self._process(owned, old)
+                owned.processor.flush()  # written before the crash
+                if owned.position >= owned.replay_to:
                     self.replayed(partition, owned)
-            if records:
-                self._process(owned, records)
+            if len(old) < len(records):
+                self._process(owned, records[len(old) :])
+
+    def wakes(self, records: Sequence[Record]) -> bool:
+        """Whether these end a partition's silence."""
+        return bool(records)
 
     def replayed(self, partition: int, owned: Owned) -> None:
         """A partition caught up with what it had committed before."""
 
     def _process(self, owned: Owned, records: list[Record]) -> None:
-        owned.processor.process(records)
+        try:
+            owned.processor.process(records)
+        except CodecError as error:
+            first, last = records[0], records[-1]
+            raise EngineError(
+                f"{first.topic}[{first.partition}]@{first.offset}..{last.offset}: {error}. What wrote it "
+                "must be of this version; to start anew use a new `kafka.group` and empty topics"
+            ) from error
         owned.position = records[-1].offset + 1
         owned.bytes += sum(len(r.value) for r in records if r.value is not None)
 
     def _watch(self) -> None:
         now = time.monotonic()
+        stalled, self._watched = now - self._watched > WATCHDOG_S / 10, now
         for partition, owned in self.owned.items():
+            if stalled:
+                # The loop itself was held up (a long restore, a machine asleep): nothing was asked for.
+                owned.heard = now
             if owned.paused or owned.end >= owned.position or now - owned.heard < WATCHDOG_S:
                 continue
             _, high = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), cached=True)
             if high > owned.position + 1 and high > owned.end:
                 raise EngineError(
-                    f"{self.topic}[{partition}]: stood at offset {owned.position} for {WATCHDOG_S:.0f} s while the "
-                    f"log goes to {high}; ending, so that a restart reads on"
+                    f"{self.topic}[{partition}]: stood at offset {owned.position} for {WATCHDOG_S:.0f} s "
+                    f"while the log goes to {high}; ending, so that a restart reads on"
                 )
             owned.heard = now
 
@@ -213,7 +242,9 @@ class Stage(ABC):
         """Commit what is processed since the last time, of all partitions or `only` some."""
         self._next_commit = time.monotonic() + self._interval
         live = [
-            p for p in sorted(self.owned if only is None else only) if p in self.owned and not self.owned[p].replaying
+            p
+            for p in sorted(self.owned if only is None else only)
+            if p in self.owned and not self.owned[p].replaying
         ]
         if not live:
             return
@@ -232,16 +263,19 @@ class Stage(ABC):
         ]
         assert self._transactions is not None
         began = time.monotonic()
-        aborted = len(self._transactions.aborts)
         try:
             self._transactions.commit(self.consumer, [*written, *state], offsets)
         except CommitRefused as error:
+            self._refused += 1
+            if self._refused >= REFUSALS:
+                raise EngineError(f"{error}; {REFUSALS} commits in a row failed like this") from error
             log.warning("%s; restoring from what is committed", error)
             self.reset()
             return
         finally:
-            for reason in self._transactions.aborts[aborted:]:
+            for reason in self._transactions.aborts:
                 self.telemetry.aborted(self.name, reason)
+        self._refused = 0
         self.telemetry.committed(self.name, time.monotonic() - began, len(written) + len(state))
         for p in live:
             owned = self.owned[p]
@@ -272,7 +306,7 @@ class Stage(ABC):
                 log.info("%s: assigned %s", self.name, sorted(p.partition for p in partitions))
             elif not self._pending:
                 self.ready.set()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A callback must not raise: consume() would lose messages. The loop raises it.
             self._problem = error
 
@@ -282,7 +316,7 @@ class Stage(ABC):
             log.info("%s: revoked %s", self.name, sorted(ids))
             self.commit(planned=True, only=ids)
             self._drop(ids)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see _assigned
             self._problem = error
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -290,7 +324,7 @@ class Stage(ABC):
             ids = [p.partition for p in partitions]
             log.warning("%s: lost %s", self.name, sorted(ids))
             self._drop(ids)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - see _assigned
             self._problem = error
 
     def _drop(self, partitions: Sequence[int]) -> None:
@@ -332,23 +366,25 @@ class Stage(ABC):
         while True:
             try:
                 self.consumer.seek(TopicPartition(self.topic, partition, offset))
-                return
             except KafkaException as error:
                 if error.args[0].name() not in ("_STATE", "_TIMED_OUT") or time.monotonic() > deadline:
-                    raise BrokerError(f"{self.topic}[{partition}]: cannot seek to {offset}: {error}") from error
-                # Other partitions keep flowing while this one is paused.
-                self._take(list(self.consumer.consume(self.batch, 0.05)))
-
-    def _rewind_positions(self) -> None:
-        for partition, owned in list(self.owned.items()):
-            self._seek(partition, owned.position)
+                    raise BrokerError(
+                        f"{self.topic}[{partition}]: cannot seek to {offset}: {error}"
+                    ) from error
+                # Not consume(): it could bring a revocation of this very partition, and records of
+                # others that are still to be sought back.
+                time.sleep(0.02)
+            else:
+                return
 
     def committed_offset(self, partition: int) -> tuple[int | None, str | None]:
         """The group's committed offset and metadata of a partition of the input."""
         try:
             (found,) = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=20.0)
         except KafkaException as error:
-            raise BrokerError(f"{self.topic}[{partition}]: committed offset: {error.args[0].str()}") from error
+            raise BrokerError(
+                f"{self.topic}[{partition}]: committed offset: {error.args[0].str()}"
+            ) from error
         if found.error is not None:
             raise BrokerError(f"{self.topic}[{partition}]: committed offset: {found.error.str()}")
         return (None, None) if found.offset < 0 else (found.offset, found.metadata)
@@ -356,7 +392,9 @@ class Stage(ABC):
     def log_range(self, partition: int) -> tuple[int, int]:
         """First and next offset of a partition, from the broker."""
         try:
-            low, high = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=20.0)
+            low, high = self.consumer.get_watermark_offsets(
+                TopicPartition(self.topic, partition), timeout=20.0
+            )
         except KafkaException as error:
             raise BrokerError(f"{self.topic}[{partition}]: {error.args[0].str()}") from error
         return low, high
@@ -374,5 +412,3 @@ def partition_count(consumer: Consumer, topic: str) -> int:
         problem = "it has no partitions" if metadata.error is None else metadata.error.str()
         raise BrokerError(f"topic {topic}: {problem}; `stream-monitor topics create` makes it")
     return len(metadata.partitions)
-
-

@@ -6,8 +6,10 @@ Steps, and what it means when one fails:
   3. send offsets    with the group's metadata fetched for this very attempt; ILLEGAL_GENERATION
                      is normal while the group rebalances: abort, try again with new metadata
   4. commit          a time-out leaves the outcome open: the same call is repeated, which is
-                     safe; if it stays open the worker ends, and the next one with the same
-                     transactional.id settles it in `init_transactions`
+                     safe, and after it the producer is replaced (librdkafka's may be a transaction
+                     behind the broker's: confluentinc/librdkafka#5423); if it stays open the worker
+                     ends, and the next one with the same transactional.id settles it in
+                     `init_transactions`
   5. abort           after a failure in 2-4; a failure of the abort itself is fatal
 Nothing is visible to readers before step 4 has succeeded, so a crash at any step leaves either
 the whole commit or nothing; the next owner starts at the committed offset in both cases.
@@ -16,7 +18,7 @@ the whole commit or nothing; the next owner starts at the committed offset in bo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -29,51 +31,66 @@ ATTEMPTS = 5
 CALL_TIMEOUT_S = 10.0
 QUEUE_TIMEOUT_S = 30.0
 _BACKOFF_S = 0.05
+_FENCED = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 
 
-class CommitRefused(Exception):
+class CommitRefused(Exception):  # noqa: N818 - no failure: a rebalance does it
     """Every attempt was aborted: nothing was written; rewind and restore."""
 
 
 class Transactions:
     """A stage's producer and its commits."""
 
-    def __init__(self, config: KafkaConfig, producer: Producer, stage: str) -> None:
+    def __init__(self, config: KafkaConfig, make: Callable[[], Producer], stage: str) -> None:
         self._config = config
-        self._producer = producer
+        self._make = make
+        self._producer = make()
+        self._worn = False  # whether a commit timed out: then another producer begins the next
         self._stage = stage
         self.aborts: list[str] = []
+        """Why attempts of the newest `commit` were given up."""
 
     def start(self) -> None:
         """Fence any earlier producer of this replica and settle what it left open."""
+        if self._worn:
+            self._producer = self._make()
+            self._worn = False
         try:
             self._producer.init_transactions(30.0)
         except KafkaException as error:
             raise EngineError(
-                f"{self._stage}: cannot start transactions: {error.args[0].str()}; are the brokers up, and may "
-                "this user write transactional ids?"
+                f"{self._stage}: cannot start transactions: {error.args[0].str()}; are the brokers up, "
+                "and may this user write transactional ids?"
             ) from error
 
     def commit(
-        self, consumer: Consumer, outputs: Sequence[Output], offsets: Mapping[TopicPartition, None] | list[TopicPartition]
+        self, consumer: Consumer, outputs: Sequence[Output], offsets: Sequence[TopicPartition]
     ) -> None:
         """Write `outputs` and `offsets` or neither. `CommitRefused` after five aborted attempts."""
+        self.aborts = []
         for attempt in range(ATTEMPTS):
+            if self._worn:
+                self.start()
+            # For this very attempt: an older generation is refused.
+            metadata = consumer.consumer_group_metadata()
+            if not consumer.memberid():
+                # Put out of the group; only consume() leads back, so trying again is of no use.
+                self.aborts.append("NOT_A_MEMBER")
+                break
             try:
                 self._begin()
                 failpoint("begun")
                 self._produce(outputs)
                 failpoint("produced")
-                self._producer.send_offsets_to_transaction(
-                    list(offsets), consumer.consumer_group_metadata(), CALL_TIMEOUT_S
-                )
+                self._producer.send_offsets_to_transaction(list(offsets), metadata, CALL_TIMEOUT_S)
                 failpoint("offsets-sent")
                 self._end()
                 failpoint("committed")
-                return
             except KafkaException as error:
                 self._abort(error, attempt)
-        raise CommitRefused(f"{self._stage}: {ATTEMPTS} attempts aborted, last: {self.aborts[-1]}")
+            else:
+                return
+        raise CommitRefused(f"{self._stage}: a commit was refused: {', '.join(self.aborts)}")
 
     def _begin(self) -> None:
         try:
@@ -106,21 +123,28 @@ class Transactions:
         for repeat in range(3):
             try:
                 self._producer.commit_transaction(CALL_TIMEOUT_S)
-                return
             except KafkaException as error:
                 kafka_error = error.args[0]
                 if kafka_error.txn_requires_abort() or kafka_error.fatal():
                     raise
+                self._worn = True
                 if repeat == 2 or not kafka_error.retriable():
                     raise EngineError(
-                        f"{self._stage}: the outcome of a commit stayed open: {kafka_error.str()}; ending, so that "
-                        "the next start settles it"
+                        f"{self._stage}: the outcome of a commit stayed open: {kafka_error.str()}; ending, "
+                        "so that the next start settles it"
                     ) from error
+            else:
+                return
 
     def _abort(self, error: KafkaException, attempt: int) -> None:
         kafka_error = error.args[0]
         self.aborts.append(kafka_error.name())
-        del self.aborts[:-100]
+        if kafka_error.name() in _FENCED:
+            raise EngineError(
+                f"{self._stage}: another worker has taken over this one's transactions "
+                f"({kafka_error.str()}). Each worker needs a `worker.replica` of its own, the same after "
+                "every restart"
+            ) from error
         if kafka_error.fatal():
             raise EngineError(f"{self._stage}: fatal in a transaction: {kafka_error.str()}") from error
         try:

@@ -11,19 +11,21 @@ from confluent_kafka import KafkaException
 from stream_monitor.baselines.directory import BaselineDirectory, same_activation
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
-from stream_monitor.config import Config
-from stream_monitor.engines.connection import publish
+from stream_monitor.config import Config, KafkaConfig
+from stream_monitor.engines.connection import TIMEOUT_S, admin_of, publish
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Stage
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError
+from stream_monitor.records import TOPICS
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 STOP_TIMEOUT_S = 30.0
+_UNUSED = ("labels",)
 
 
 class KafkaWorker:
@@ -48,11 +50,9 @@ class KafkaWorker:
 
     def run(self, on_poll: Callable[[], None] = lambda: None) -> None:
         """Until `stop` is set or a stage fails; `on_poll` is called some times a second."""
-        try:
-            self._follower.start()
-            self._publish()
-        except KafkaException as error:
-            raise BrokerError(f"no broker answers: {error.args[0].str()}; is `kafka.brokers` right?") from error
+        check_topics(self._config.kafka)
+        self._follower.start()
+        self._publish()
         threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=stage.name, daemon=True)
             for stage in self.stages
@@ -65,9 +65,14 @@ class KafkaWorker:
             # Bounded: a stage that hangs in a call is left to the transaction timeout.
             thread.join(STOP_TIMEOUT_S)
         if self._failed:
-            raise self._failed[0]
+            failed = self._failed[0]
+            if isinstance(failed, KafkaException):
+                raise BrokerError(f"Kafka: {failed.args[0].str()} ({failed.args[0].name()})") from failed
+            raise failed
         if any(thread.is_alive() for thread in threads):
-            raise BrokerError(f"a stage did not end within {STOP_TIMEOUT_S:.0f} s; what it had open is aborted")
+            raise BrokerError(
+                f"a stage did not end within {STOP_TIMEOUT_S:.0f} s; what it had open is aborted"
+            )
         self._follower.close()
 
     def _publish(self) -> None:
@@ -89,3 +94,23 @@ class KafkaWorker:
             self._failed.append(error)
         finally:
             self.stop.set()
+
+
+def check_topics(kafka: KafkaConfig) -> None:
+    """`BrokerError` where no broker answers or a topic is missing, before a transaction meets it."""
+    with admin_of(kafka, "looking for the topics") as admin:
+        present = admin.list_topics(timeout=TIMEOUT_S).topics
+    missing = [
+        topic for name in TOPICS if name not in _UNUSED and (topic := kafka.topic(name)) not in present
+    ]
+    if missing:
+        raise BrokerError(
+            f"Kafka at {kafka.brokers} has no topic {', '.join(missing)}: `stream-monitor topics create` "
+            "makes what is missing"
+        )
+    states, summaries = (len(present[kafka.topic(name)].partitions) for name in ("state", "summaries"))
+    if states < summaries:
+        raise BrokerError(
+            f"topic {kafka.topic('state')} has {states} partitions, {kafka.topic('summaries')} has "
+            f"{summaries}: state lies in the partition of the same number, so it needs as many"
+        )
