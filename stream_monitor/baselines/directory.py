@@ -15,6 +15,7 @@ from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation
 from stream_monitor.events.columns import IntArray
 
+
 class BaselineDirectory:
     """Append-only; `add` may be called from another thread than the readers'."""
 

@@ -140,11 +140,16 @@ class FeatureProfile:
         sum(x) = rows * center + quantum * sum(fine), up to half a quantum a row.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (values - self.center) / self.quantum
-            coarse = np.rint(scaled / COARSE_FACTOR)
-            fine = np.rint(scaled)
-        fine = np.clip(np.nan_to_num(fine, nan=0.0), -FIXED_POINT_LIMIT, FIXED_POINT_LIMIT)
-        coarse = np.clip(np.nan_to_num(coarse, nan=0.0), -COARSE_LIMIT, COARSE_LIMIT)
+            fine = (values - self.center) / self.quantum
+            coarse = fine / COARSE_FACTOR
+            missing = np.isnan(fine)
+            if missing.any():
+                fine[missing] = coarse[missing] = 0.0
+            # Ufuncs in place: this runs for every number that is read.
+            for scaled, limit in ((fine, FIXED_POINT_LIMIT), (coarse, COARSE_LIMIT)):
+                np.rint(scaled, out=scaled)
+                np.minimum(scaled, limit, out=scaled)
+                np.maximum(scaled, -limit, out=scaled)
         return fine.astype(np.int64), coarse.astype(np.int64)
 
     def to_dict(self) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def number_or_category(array: pa.Array) -> Column:
 
 def numbers(array: pa.Array) -> FloatArray:
     """Any number type as float64; null is NaN."""
-    return _plain(array.cast(pa.float64(), safe=False), np.dtype(np.float64), math.nan)
+    floats = array if array.type == pa.float64() else array.cast(pa.float64(), safe=False)
+    return _plain(floats, np.dtype(np.float64), math.nan)
 
 
 def flags(array: pa.Array) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ event or value runs behind this point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,3 +90,54 @@ class EventBatch:
 def is_prediction(feature: str) -> bool:
     """Whether a feature is what the model answered (reserved names, see `EventBatch`)."""
     return feature == "prediction" or feature.startswith("prediction.")
+
+
+def joined(batches: Sequence[EventBatch]) -> list[EventBatch]:
+    """The same events in fewer batches: one for each set of columns of a model version.
+
+    Work per batch is what small messages cost, so those read together are binned together.
+    Rows keep their `position`; `ids` and `segments` are left behind.
+    """
+    alike: dict[object, list[EventBatch]] = {}
+    for batch in batches:
+        columns = tuple(sorted((name, type(column)) for name, column in batch.features.items()))
+        rest = (batch.latency_ms is None, batch.error is None)
+        alike.setdefault((batch.model, batch.version, columns, rest), []).append(batch)
+    return [group[0] if len(group) == 1 else _join(group) for group in alike.values()]
+
+
+def _join(group: list[EventBatch]) -> EventBatch:
+    first = group[0]
+    latency = [batch.latency_ms for batch in group if batch.latency_ms is not None]
+    error = [batch.error for batch in group if batch.error is not None]
+    return EventBatch(
+        first.model,
+        first.version,
+        time=np.concatenate([batch.time for batch in group]),
+        append_ms=np.concatenate([batch.append_ms for batch in group]),
+        offset=np.concatenate([batch.offset for batch in group]),
+        position=np.concatenate([batch.position for batch in group]),
+        features={name: _join_columns([batch.features[name] for batch in group]) for name in first.features},
+        latency_ms=np.concatenate(latency) if latency else None,
+        error=np.concatenate(error) if error else None,
+    )
+
+
+def _join_columns(columns: list[Column]) -> Column:
+    """Columns of one kind, one behind the other."""
+    numbers = [column for column in columns if isinstance(column, NumberColumn)]
+    if numbers:
+        mistyped = None
+        if any(column.mistyped is not None for column in numbers):
+            mistyped = np.concatenate(
+                [np.zeros(len(c), np.bool_) if c.mistyped is None else c.mistyped for c in numbers]
+            )
+        return NumberColumn(np.concatenate([column.values for column in numbers]), mistyped)
+    words = [column for column in columns if isinstance(column, CategoryColumn)]
+    place: dict[str, int] = {}
+    codes = []
+    for column in words:
+        # One table from a batch's codes to common ones; its last entries are what -2 and -1 index.
+        table = [place.setdefault(word, len(place)) for word in column.categories]
+        codes.append(np.array([*table, MISTYPED, MISSING], np.int32)[column.codes])
+    return CategoryColumn(np.concatenate(codes), tuple(place))

@@ -20,7 +20,7 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import Config, ResolvedModel
 from stream_monitor.errors import StateError
-from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction
+from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction, joined
 from stream_monitor.events.prediction import Decoded, decode_events
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_columns
@@ -118,7 +118,7 @@ class ObservePartition:
         """Take columns; `first` and `last` are the offsets of the batch read."""
         before = self._newest_before(decoded)
         part = 0
-        for batch in decoded.batches:
+        for batch in joined(decoded.batches):
             settings = self._settings(batch.model)
             for increments in self._increments(batch, settings, before, first, last):
                 for value in replace(increments, part=part).split(self._config.limits.max_message_bytes):
