@@ -64,7 +64,8 @@ class OnsetTracker:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Arrays for a checkpoint."""
-        return {"s": self._s, "since": self._since, "rows": self._rows, "sum": self._sum}
+        state = {"s": self._s, "since": self._since, "rows": self._rows, "sum": self._sum}
+        return {name: array.copy() for name, array in state.items()}
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from `state()`."""

@@ -37,6 +37,7 @@ class JudgePartition:
         self.clock = MergedWatermark()
         self.models: dict[str, dict[str, Unit]] = {}
         self._dirty: set[tuple[str, str]] = set()
+        self._retired: set[tuple[str, str]] = set()
         self._outputs: list[Output] = []
         self._position = 0  # how far the directory was read, by this object
         self._followed: dict[str, str] = {}  # activation's key -> hash of its baseline
@@ -64,8 +65,8 @@ class JudgePartition:
             baseline = self._directory.baseline(summary.baseline)
             if baseline is None:
                 raise StateError(
-                    f"model {summary.model!r}: counts under baseline {summary.baseline[:12]}…, which is not on "
-                    "the baselines topic; was it emptied? Publish it again, or use a new `kafka.group`"
+                    f"model {summary.model!r}: counts under baseline {summary.baseline[:12]}…, which is not "
+                    "on the baselines topic; was it emptied? Publish it again, or use a new `kafka.group`"
                 )
             unit.baselines[baseline.hash] = baseline
         if unit.add(summary, self._quantum, self.clock.value):
@@ -93,23 +94,42 @@ class JudgePartition:
         return taken
 
     def _unit(self, model: str, version: str) -> Unit | None:
-        versions = self.models.get(model)
-        if versions is None:
-            if len(self.models) >= self._config.limits.max_models:
+        limits = self._config.limits
+        known = self.models.get(model, {})
+        if version in known:
+            return known[version]
+        if not known and len(self.models) >= limits.max_models:
+            if not self._retire([list(units.values()) for units in self.models.values()]):
                 self.refused["max_models"] += 1
                 return None
-            versions = self.models[model] = {}
-        unit = versions.get(version)
-        if unit is None:
-            if len(versions) >= self._config.limits.max_versions:
-                self.refused["max_versions"] += 1
-                return None
-            unit = versions[version] = Unit(self._config, self._config.model(model), version)
-            for activation in self._directory.since(0):
-                mine = activation.model == model and activation.version in (version, ANY_VERSION)
-                if mine and self._followed.get(_key(activation)) == activation.baseline.hash:
-                    unit.adopt(activation)
+        elif len(known) >= limits.max_versions and not self._retire([[unit] for unit in known.values()]):
+            self.refused["max_versions"] += 1
+            return None
+        unit = Unit(self._config, self._config.model(model), version)
+        self.models.setdefault(model, {})[version] = unit
+        for activation in self._directory.since(0):
+            mine = activation.model == model and activation.version in (version, ANY_VERSION)
+            if mine and self._followed.get(_key(activation)) == activation.baseline.hash:
+                unit.adopt(activation)
         return unit
+
+    def _retire(self, groups: list[list[Unit]]) -> bool:
+        """Make room: forget the group of units that has been silent for longest; False if none is.
+
+        Without it a model that is deployed daily would not be watched any more after
+        `max_versions` days. Only who has said nothing for a day, and has nothing left to say, goes.
+        """
+        past = self.clock.value - DAY
+        silent = [group for group in groups if all(unit.is_idle(past) for unit in group)]
+        if not silent:
+            return False
+        for unit in min(silent, key=lambda group: max((u.closed, u.model, u.version) for u in group)):
+            del self.models[unit.model][unit.version]
+            if not self.models[unit.model]:
+                del self.models[unit.model]
+            self._dirty.discard((unit.model, unit.version))
+            self._retired.add((unit.model, unit.version))
+        return True
 
     # ── time ────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +164,11 @@ class JudgePartition:
         parts: dict[str, bytes | None] = {CLOCK: dump_clock(self.clock, self._followed)}
         for model, version in sorted(self._dirty):
             parts[f"{model}\x1e{version}"] = dump_unit(self.models[model][version])
+        for model, version in sorted(self._retired):
+            if version not in self.models.get(model, {}):
+                parts[f"{model}\x1e{version}"] = None
         self._dirty.clear()
+        self._retired.clear()
         return parts
 
     def restore(self, parts: Mapping[str, bytes]) -> None:

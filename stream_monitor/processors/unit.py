@@ -162,6 +162,11 @@ class Unit:
             moments.append(self._due[0])
         return min(moments) if moments else None
 
+    def is_idle(self, past: int) -> bool:
+        """Whether nothing came since event time `past`, and nothing waits to be told."""
+        waiting = self._due or self.incidents.episodes or any(w.next_end is not None for w in self.windows)
+        return self.closed <= past and not waiting
+
     def restore_due(self) -> None:
         """After a restore: what is due follows from open panes and late rows."""
         self._due = [pane + self.settings.pane for pane in self.panes] + list(self.late)

@@ -224,8 +224,10 @@ class _Run:
 
     def _save(self) -> None:
         for name, data in self.judge.checkpoint().items():
-            assert data is not None
-            self.saved[name] = data
+            if data is None:
+                del self.saved[name]
+            else:
+                self.saved[name] = data
 
     def _restart(self) -> None:
         self._save()

@@ -321,3 +321,21 @@ def test_nameless_features_do_not_grow_without_end() -> None:
     assert [v["features"] for v in views] == [
         v["features"] for v in other.views("aggregates") if v["window"] == "2m"
     ]
+
+
+def test_a_version_that_fell_silent_makes_room() -> None:
+    """The limit bounds versions that are alive; the oldest silent one goes, its state with it."""
+    day = 86_400
+    config = small_config(limits={"max_versions": 2})
+    times = {"1": 0, "2": 3600, "3": day + 1800, "4": day + 1900, "5": day + 7200}
+    records = []
+    for i, (version, t) in enumerate(times.items()):
+        # Other traffic, so to say: time has come that far when a version begins.
+        records += [tick(0, 2 * i, START + (t - 20) * SECOND), at(t, 2 * i + 1, version=version, x=1.0)]
+    log = {0: [*records, tick(0, 99, START + 2 * day * SECOND)]}
+    for restart in (0.0, 0.5):
+        played = play(config, log, (), Play(1, batches=(1,), restart=restart))
+        judged = [v["version"] for v in played.views("aggregates") if v["window"] == "30s"]
+        assert judged == ["1", "2", "3", "5"]
+        assert played.judge.refused == ({"max_versions": 1} if not restart else played.judge.refused)
+        assert set(played.state) == {"clock", "loans\x1e3", "loans\x1e5"}

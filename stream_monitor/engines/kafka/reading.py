@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from functools import cached_property
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -72,9 +73,14 @@ class BaselineFollower:
         self._every = every
         self._next = 0.0
         self._lock = threading.Lock()
-        self._consumer = make_reader(config)
+        self._config = config
         self._partitions: list[TopicPartition] = []
         self._at: dict[int, int] = {}
+
+    @cached_property
+    def _consumer(self) -> Consumer:
+        # Made on first use: a client complains on standard error from its birth.
+        return make_reader(self._config)
 
     def start(self) -> None:
         """Read the topic to its end, so that no event is judged without a baseline that was there."""

@@ -12,7 +12,7 @@ from stream_monitor.baselines.directory import BaselineDirectory, same_activatio
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
 from stream_monitor.config import Config, KafkaConfig
-from stream_monitor.engines.connection import TIMEOUT_S, admin_of, publish
+from stream_monitor.engines.connection import admin_of, publish
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 STOP_TIMEOUT_S = 30.0
+TOPICS_TIMEOUT_S = 10.0
 _UNUSED = ("labels",)
 
 
@@ -99,7 +100,7 @@ class KafkaWorker:
 def check_topics(kafka: KafkaConfig) -> None:
     """`BrokerError` where no broker answers or a topic is missing, before a transaction meets it."""
     with admin_of(kafka, "looking for the topics") as admin:
-        present = admin.list_topics(timeout=TIMEOUT_S).topics
+        present = admin.list_topics(timeout=TOPICS_TIMEOUT_S).topics
     missing = [
         topic for name in TOPICS if name not in _UNUSED and (topic := kafka.topic(name)) not in present
     ]
