@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
         "publish",
         help="make workers judge a model by a profile",
         description="Writes the profile to the baselines topic. It replaces what was published before for "
-        "the same model and version.",
+        "the same model, version and first pane; of several, the latest that has begun holds.",
     )
     publish.add_argument("profile", type=Path, metavar="PROFILE.json")
     add_cluster_options(publish)

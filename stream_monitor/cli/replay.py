@@ -17,7 +17,7 @@ def register(subparsers: Subparsers) -> None:
         "replay",
         help="judge files as if they were streamed",
         description="Reads Parquet, CSV or JSON lines in the order given and writes alerts.jsonl, "
-        "detections.jsonl and aggregates.parquet. The decisions are those of a worker that reads the same rows.",
+        "detections.jsonl and aggregates.parquet. The decisions are those of a worker reading the same rows.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (YAML)")
@@ -53,10 +53,9 @@ def run(args: argparse.Namespace) -> int:
     )
     for alert in writer.alerts:
         labels, evidence = alert["labels"], alert["evidence"]
-        print(
-            f"{alert['endsAt'] or alert['startsAt']}  {alert['state']:<9}  {labels['alertname']:<16}  "
-            f"{labels['feature']:<28}  {evidence['detector']} {evidence['channel']}, since {evidence['since']}"
-        )
+        told = f"{evidence['detector']} {evidence['channel']}, since {evidence['since']}"
+        when = alert["endsAt"] or alert["startsAt"]
+        print(f"{when}  {alert['state']:<9}  {labels['alertname']:<16}  {labels['feature']:<28}  {told}")
     if not writer.alerts:
         print("nothing to report: no alert opened")
     return 0

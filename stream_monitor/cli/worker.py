@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-from pathlib import Path
 
 from stream_monitor.cli.baseline import load_baseline
-from stream_monitor.config import Config, load_config
+from stream_monitor.cli.options import Subparsers, add_cluster_options, read_config
 from stream_monitor.engines.kafka.worker import KafkaWorker
 from stream_monitor.serve.health import Health
 from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.server import MetricsServer
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("worker", help="read predictions, judge them, publish alerts")
-    parser.add_argument("--config", type=Path, help="YAML configuration (default: all defaults)")
-    parser.add_argument("--brokers", help="Kafka's addresses, instead of the configured ones")
+    add_cluster_options(parser)
     parser.add_argument("--port", type=int, help="port of /metrics, /healthz, /readyz (0: a free one)")
     parser.add_argument("--verbose", action="store_true", help="log more than warnings and assignments")
     parser.set_defaults(run=run)
@@ -31,9 +29,7 @@ def run(args: argparse.Namespace) -> int:
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(threadName)s: %(message)s",
     )
-    config = Config() if args.config is None else load_config(args.config)
-    if args.brokers:
-        config = config.with_brokers(args.brokers)
+    config = read_config(args)
     metrics, health = Metrics(), Health()
     baselines = {name: b for name in sorted(config.models) if (b := load_baseline(config, name)) is not None}
     worker = KafkaWorker(config, metrics, baselines)

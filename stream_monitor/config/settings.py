@@ -63,7 +63,7 @@ class KafkaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class AlertBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many false openings of an incident are expected at most, per model and period."""
 
-    false_alarms: Annotated[float, Meta(gt=0)] = 1.0
+    false_alarms: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
     per: Period = "week"
 
     @property
@@ -108,7 +108,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     out_of_orderness: Duration = 5 * SECOND
     allowed_lateness: Duration = HOUR
     alert_budget: AlertBudget = field(default_factory=AlertBudget)
-    effect_floor: Annotated[float, Meta(ge=0, le=0.5)] = 0.01
+    effect_floor: Annotated[float, Meta(ge=0, le=0.4)] = 0.01
     psi_floor: Annotated[float, Meta(ge=0, le=10)] = 0.02
     learn: LearnConfig = field(default_factory=LearnConfig)
     resolve_after: Count = 3

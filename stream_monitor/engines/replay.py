@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import orjson
 import pyarrow as pa
@@ -25,7 +25,9 @@ from stream_monitor.records import Output
 from stream_monitor.windows.panes import rfc3339
 
 _ROWS = 5_000
-_TEXT = ("model", "version", "window", "start", "end", "feature", "kind", "baseline", "config", "baseline_origin")
+_TEXT = (
+    "model", "version", "window", "start", "end", "feature", "kind", "baseline", "config", "baseline_origin",
+)  # fmt: skip
 _COUNTS = ("revision", "rows", "errors", "late", "expired", "count", "missing", "unseen", "below", "above")
 _NUMBERS = ("mean", "std", "min", "max")
 _QUANTILES = ("0.01", "0.05", "0.25", "0.5", "0.75", "0.95", "0.99")
@@ -57,7 +59,7 @@ class ReplayWriter:
         self.counts: Counter[str] = Counter()
         self.alerts: list[dict[str, Any]] = []
 
-    def __enter__(self) -> ReplayWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

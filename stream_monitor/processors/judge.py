@@ -17,6 +17,7 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import ANY_VERSION, Activation, activation_key
 from stream_monitor.config import Config
 from stream_monitor.errors import StateError
+from stream_monitor.processors.observe import GROUP_HEADER
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
 from stream_monitor.processors.unit import Unit
 from stream_monitor.records import Output, Record
@@ -33,6 +34,7 @@ class JudgePartition:
     def __init__(self, config: Config, directory: BaselineDirectory) -> None:
         self._config = config
         self._directory = directory
+        self._group = config.kafka.group.encode()
         self._quantum = config.pane_quantum
         self.clock = MergedWatermark()
         self.models: dict[str, dict[str, Unit]] = {}
@@ -49,8 +51,12 @@ class JudgePartition:
     def process(self, records: Sequence[Record]) -> None:
         """Take records of this partition in the order of the log."""
         for record in records:
-            if record.value is not None:
+            if record.value is not None and self._ours(record):
                 self.take(decode_summary(record.value))
+
+    def _ours(self, record: Record) -> bool:
+        """Whether OBSERVE of the same group wrote it."""
+        return all(name != GROUP_HEADER or value == self._group for name, value in record.headers)
 
     def take(self, summary: Increments | WatermarkRecord) -> None:
         """Take one summary."""

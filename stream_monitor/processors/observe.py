@@ -27,6 +27,8 @@ from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows, WatermarkRecord
 from stream_monitor.windows.panes import NEVER, floor_to
 
+GROUP_HEADER = "sm-group"
+"""Header of a summary: whose it is. Groups that share the topic do not judge each other's rows."""
 _METADATA = "sm1"
 _NO_BINS = -2  # rows beyond the allowed lateness: their columns go nowhere
 
@@ -64,6 +66,7 @@ class ObservePartition:
         self._partition = partition
         self._partitions = partitions
         self._judges = judges
+        self._mark = ((GROUP_HEADER, config.kafka.group.encode()),)
         self._bound = config.defaults.out_of_orderness
         self._quantum = config.pane_quantum
         self._newest = NEVER
@@ -128,6 +131,7 @@ class ObservePartition:
                             batch.model.encode(),
                             value,
                             summaries_partition(batch.model, self._judges),
+                            self._mark,
                         )
                     )
                     part += 1
@@ -144,7 +148,9 @@ class ObservePartition:
         if watermark > self._sent:
             self._sent = watermark
             record = WatermarkRecord(self._partition, self._partitions, self._offset, watermark).encode()
-            outputs.extend(Output("summaries", None, record, judge) for judge in range(self._judges))
+            outputs.extend(
+                Output("summaries", None, record, judge, self._mark) for judge in range(self._judges)
+            )
         return outputs
 
     def _settings(self, model: str) -> ResolvedModel:

@@ -128,7 +128,8 @@ def _baseline(unit: Unit, directory: BaselineDirectory, digest: str) -> Baseline
     if baseline is None:
         raise StateError(
             f"model {unit.model!r} version {unit.version!r}: its state was made under baseline "
-            f"{digest[:12]}…, which is not on the baselines topic; publish it again, or use a new `kafka.group`"
+            f"{digest[:12]}…, which is not on the baselines topic; publish it again, or use a new "
+            "`kafka.group`"
         )
     return baseline
 

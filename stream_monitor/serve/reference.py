@@ -108,12 +108,12 @@ def reference() -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write the page to the path given, or to standard output."""
     if len(arguments) > 1:
-        print("usage: python -m stream_monitor.serve.reference [path]", file=sys.stderr)
+        sys.stderr.write("usage: python -m stream_monitor.serve.reference [path]\n")
         return 2
     if arguments:
         Path(arguments[0]).write_text(reference(), encoding="utf-8")
     else:
-        print(reference(), end="")
+        sys.stdout.write(reference())
     return 0
 
 
