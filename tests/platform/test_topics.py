@@ -167,7 +167,7 @@ def test_commands_make_topics_tick_and_publish(
     assert main([*arguments, "--first-pane", "2026-01-01T00:00:11Z"]) == 1
     assert "take 2026-01-01T00:00:10Z or 2026-01-01T00:00:20Z" in capsys.readouterr().err
     ((key, value, _),) = _read(broker, config.kafka.topic("baselines"), 0)
-    assert key == b"m\x1f7"
+    assert key == b"m\x1f7\x1f1767225610000000"
     activation = orjson.loads(value or b"")
     assert activation["first_pane"] == 1_767_225_610_000_000
     assert activation["baseline"] == orjson.loads(profile.read_bytes())
