@@ -30,7 +30,9 @@ METAS = st.dictionaries(st.text(max_size=10), JSON_VALUES, max_size=4)
 ARRAYS = st.dictionaries(
     st.text(min_size=1, max_size=10),
     st.sampled_from(DTYPES).flatmap(
-        lambda dtype: hnp.arrays(np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5))
+        lambda dtype: hnp.arrays(
+            np.dtype(dtype), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
+        )
     ),
     max_size=4,
 )
