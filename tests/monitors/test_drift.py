@@ -23,7 +23,7 @@ def monitor() -> DriftMonitor:
     return DriftMonitor(BASELINE, SETTINGS, Budget(1.0, SETTINGS.alert_budget.period, PANE))
 
 
-def pane(rng: np.random.Generator, rows: int = 60, **shares: dict[int, float]) -> Tally:
+def pane(rng: np.random.Generator, rows: int = 60, /, **shares: dict[int, float]) -> Tally:
     """Rows drawn from the baseline's bins; `shares` gives a feature's other bin probabilities."""
     tally = Tally(BASELINE)
     tally.rows = rows
@@ -48,7 +48,7 @@ def run(
     rng = np.random.default_rng(seed)
     found = []
     for i in range(first, first + panes):
-        found += which.pane(pane(rng, **shares), START + i * PANE, incident_open=False, active=1)
+        found += which.pane(pane(rng, 60, **shares), START + i * PANE, incident_open=False, active=1)
     return found
 
 

@@ -125,7 +125,7 @@ def test_rows_without_raw_columns_lacked_what_their_baseline_does_not_hold() -> 
     rows = [{"x": 1.0, "k": "a", "y": 1.0}] * 3
     known = carried(tally(FIRST, rows), WIDER)
     assert known.encode() == tally(WIDER, rows).encode()
-    nothing = [{}, {}]
+    nothing: list[dict[str, Any]] = [{}, {}]
     assert carried(tally(None, nothing), WIDER).encode() == tally(WIDER, nothing).encode()
     assert known.counts[WIDER.offsets[WIDER.index["z"]] + MISSING_BIN] == 3
 
