@@ -130,7 +130,10 @@ class Channels:
         return np.asarray(np.add.reduceat(counts, self.offsets[:-1]), dtype=np.int64)
 
     def rates(self, counts: IntArray) -> IntArray:
-        """Rows per feature that are missing, out of range, unseen: int64, shape (F, 3)."""
+        """Rows per feature that are missing, out of range, unseen: int64, shape (F, 3).
+
+        `counts` may have further axes behind the bins; they follow the 3.
+        """
         first = self.offsets[:-1]
         outside = counts[first + _BELOW] + counts[first + _ABOVE]
         return np.stack([counts[first + _MISSING], outside, counts[first + _UNSEEN]], axis=1)

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import rel_entr
 
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import ResolvedModel
 from stream_monitor.detectors.adwin import Adwin
 from stream_monitor.detectors.base import Detector
-from stream_monitor.detectors.channels import Channels, PaneSums
+from stream_monitor.detectors.channels import RATES, Channels, PaneSums
 from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
@@ -62,6 +63,14 @@ class Look:
     rows: IntArray  # (F,)
     off: NDArray[np.bool_]  # (C,)
     drifted: NDArray[np.bool_]  # (F,)
+
+
+class Blame(NamedTuple):
+    """The channel that a window detection names, with its share then and now (rates only)."""
+
+    channel: str
+    baseline: float | None
+    current: float | None
 
 
 class DriftMonitor:
@@ -205,9 +214,31 @@ class DriftMonitor:
                 "start": rfc3339(seen.start),
             }
             if drifted:
-                found.append(self._window_detection(i, seen, length, report[name], sources))
+                blame = self._blame(i, seen.counts, report[name]["x2"] - report[name]["x2_threshold"])
+                found.append(self._window_detection(i, seen, length, report[name], sources, blame))
         found.sort(key=lambda d: (-d.statistic / d.threshold, d.feature))
         return report, found
+
+    def _blame(self, i: int, counts: IntArray, excess: float) -> Blame:
+        """What a drifted window is about: the values, or one of the three rates alone.
+
+        X² of the whole is about that of the values plus one term for each rate: its deviance,
+        which a single row of a rare kind does not blow up as it would a squared deviate. Where
+        the rates account for all of the `excess` over the threshold, the one that deviates most
+        is named: values that are missing more often are not also called drift.
+        """
+        rates = self.channels.rates(np.stack([counts, self.baseline.counts], axis=1))[i]  # (3, 2)
+        rows = np.array([counts[self._span(i)].sum(), self.baseline.counts[self._span(i)].sum()])
+        share = rates / rows
+        pooled = (rates.sum(axis=1) / rows.sum())[:, None]
+        deviance = 2.0 * (rel_entr(share, pooled) + rel_entr(1.0 - share, 1.0 - pooled)) @ rows
+        if deviance.sum() < excess:
+            return Blame("distribution", None, None)
+        worst = int(np.argmax(deviance))
+        return Blame(RATES[worst], float(share[worst, 1]), float(share[worst, 0]))
+
+    def _span(self, i: int) -> slice:
+        return slice(int(self.baseline.offsets[i]), int(self.baseline.offsets[i + 1]))
 
     def _window_detection(
         self,
@@ -216,10 +247,11 @@ class DriftMonitor:
         length: int,
         report: dict[str, Any],
         sources: Mapping[int, tuple[int, int]],
+        blame: Blame,
     ) -> Detection:
         return Detection(
             feature=self.baseline.features[i].name,
-            channel="distribution",
+            channel=blame.channel,
             detector=f"window-{duration_name(length)}",
             time=seen.end,
             pane_start=seen.end - length,
@@ -227,8 +259,8 @@ class DriftMonitor:
             threshold=report["x2_threshold"],
             rows=report["rows"],
             since=seen.start,
-            baseline_mean=None,
-            current_mean=None,
+            baseline_mean=blame.baseline,
+            current_mean=blame.current,
             window={
                 "start": rfc3339(seen.start),
                 "end": rfc3339(seen.end),
@@ -245,10 +277,15 @@ class DriftMonitor:
         n = np.maximum(sums.n, 1)
         off = np.abs(sums.s1 / n - self.channels.mu)
         noise = self.channels.sd * np.sqrt(self.channels.vif / n)
+        judged = self.window.judge(seen.counts, HOLD_LEVEL)
+        drifted = judged.drifted.copy()
+        for i in np.flatnonzero(drifted).tolist():
+            excess = float(judged.x2[i] - judged.threshold[i])
+            drifted[i] = self._blame(i, seen.counts, excess).channel == "distribution"
         return Look(
             rows=self.channels.totals(seen.counts),
             off=(sums.n > 0) & (off > self.channels.eps) & (off > _HOLD_Z * noise),
-            drifted=self.window.judge(seen.counts, HOLD_LEVEL).drifted,
+            drifted=drifted,
         )
 
     def holds(self, feature: str, channel: str, seen: Look, *, whole: bool) -> bool | None:
