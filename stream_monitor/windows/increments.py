@@ -93,7 +93,7 @@ class Increments:
             "baseline": self.baseline,
             "raw": None,
         }
-        arrays: dict[str, codec.Array] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays: dict[str, codec.Array] = {name: codec.narrow(getattr(self, name)) for name in _ARRAYS}
         if self.raw is not None:
             described: list[list[Any]] = []
             arrays["raw.slot"], arrays["raw.offset"] = self.raw.slot, self.raw.offset
@@ -111,10 +111,10 @@ class Increments:
         return codec.pack(meta, arrays)
 
     def split(self, max_bytes: int) -> Iterator[bytes]:
-        """Encoded messages of at most `max_bytes` each, cut between slots or raw rows.
+        """Encoded messages of at most `max_bytes` each, cut between slots, else within one.
 
-        Parts are numbered from this one's on, so that a repeat can be told from a sibling. A
-        single slot whose counts alone are larger is sent whole: the layout bounds its size.
+        Parts are numbered from this one's on, so that a repeat can be told from a sibling. They
+        add up to this one; only what a slot has once (32 bytes a feature) is not cut.
         """
         queue = [self]
         part = self.part
@@ -132,22 +132,25 @@ class Increments:
         slots = len(self.pane)
         if slots > 1:
             return self.slots(0, slots // 2), self.slots(slots // 2, slots)
-        if self.raw is None or len(self.raw) < 2:
+        most = max(len(self.entry_bin), len(self.sketch_key), 0 if self.raw is None else len(self.raw))
+        if most < 2:
             return None
-        # Within one slot only raw rows can be cut; the second half carries no counts.
-        middle = len(self.raw) // 2
+        # Cells and raw rows are shared out; what a slot has once stays in the first half.
         zero = {name: np.zeros_like(getattr(self, name)) for name in ("rows", "errors", "sums", "squares")}
-        empty = {name: getattr(self, name)[:0] for name in _ENTRIES + _SKETCH}
-        first = replace(self, raw=_take_raw(self.raw, slice(0, middle), 0))
-        second = replace(
-            self,
-            **zero,
-            **empty,
-            low=np.full_like(self.low, np.inf),
-            high=np.full_like(self.high, -np.inf),
-            raw=_take_raw(self.raw, slice(middle, None), 0),
-        )
-        return first, second
+        first: dict[str, Any] = {}
+        second: dict[str, Any] = {}
+        for names in (_ENTRIES, _SKETCH):
+            middle = (len(getattr(self, names[0])) + 1) // 2
+            for name in names:
+                first[name], second[name] = getattr(self, name)[:middle], getattr(self, name)[middle:]
+        if self.raw is not None:
+            middle = (len(self.raw) + 1) // 2
+            first["raw"] = _take_raw(self.raw, slice(0, middle), 0)
+            # Without raw rows none: an empty table would read as rows that lacked everything.
+            rest = _take_raw(self.raw, slice(middle, None), 0)
+            second["raw"] = rest if len(rest) else None
+        low, high = np.full_like(self.low, np.inf), np.full_like(self.high, -np.inf)
+        return replace(self, **first), replace(self, **zero, **second, low=low, high=high)
 
     def slots(self, start: int, stop: int) -> Increments:
         """The slots from `start` to `stop` as increments of their own."""
@@ -185,7 +188,7 @@ class Increments:
                 part=part,
                 baseline=meta["baseline"],
                 raw=raw,
-                **{name: arrays[name] for name in _ARRAYS},
+                **{name: arrays[name].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"summaries message lacks {error}: written by another version?") from error
@@ -194,7 +197,12 @@ class Increments:
 _PER_SLOT = ("pane", "mark", "rows", "errors", "first", "last", "sums", "squares", "low", "high")
 _ENTRIES = ("entry_slot", "entry_bin", "entry_count")
 _SKETCH = ("sketch_slot", "sketch_feature", "sketch_key", "sketch_count")
-_ARRAYS = _PER_SLOT + _ENTRIES + _SKETCH
+_ARRAYS = (
+    dict.fromkeys(_PER_SLOT, "<i8")
+    | {"low": "<f8", "high": "<f8"}
+    | dict.fromkeys(_ENTRIES + _SKETCH, "<i4")
+    | {"entry_count": "<i8", "sketch_count": "<i8"}
+)
 
 
 def _take_raw(raw: RawRows, rows: Any, base: int) -> RawRows:

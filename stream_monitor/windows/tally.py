@@ -223,9 +223,10 @@ class Tally:
         return moved
 
     def encode(self) -> bytes:
-        """For a checkpoint; counts are stored sparse."""
+        """For a checkpoint; counts are stored sparse, places as steps from one to the next."""
         at = np.flatnonzero(self.counts)
         codes, counts = self.sketch.compact()
+        feature, key = codes >> 32, (codes & 0xFFFFFFFF) - _KEY_BASE
         return codec.pack(
             {
                 "rows": self.rows,
@@ -236,14 +237,15 @@ class Tally:
                 "baseline": None if self.baseline is None else self.baseline.hash,
             },
             {
-                "at": at.astype(np.int32),
-                "counts": self.counts[at],
+                "at": codec.narrow(np.diff(at, prepend=0)),
+                "counts": codec.narrow(self.counts[at]),
                 "sums": self.sums,
                 "squares": self.squares,
                 "low": self.low,
                 "high": self.high,
-                "sketch.codes": codes,
-                "sketch.counts": counts,
+                "sketch.lengths": codec.narrow(np.bincount(feature)),
+                "sketch.keys": codec.narrow(np.diff(key, prepend=0)),
+                "sketch.counts": codec.narrow(counts),
             },
         )
 
@@ -255,10 +257,15 @@ class Tally:
         tally.rows, tally.errors, tally.late = meta["rows"], meta["errors"], meta["late"]
         tally.presence = dict(meta["presence"])
         tally.sources = {p: (first, last) for p, first, last in meta["sources"]}
-        tally.counts[arrays["at"]] = arrays["counts"]
+        tally.counts[np.cumsum(arrays["at"], dtype=np.int64)] = arrays["counts"]
         tally.sums = arrays["sums"].copy()
         tally.squares = arrays["squares"].copy()
         tally.low = arrays["low"].copy()
         tally.high = arrays["high"].copy()
-        tally.sketch.add_codes(arrays["sketch.codes"], arrays["sketch.counts"])
+        lengths = arrays["sketch.lengths"]
+        tally.sketch.add(
+            np.repeat(np.arange(len(lengths)), lengths),
+            np.cumsum(arrays["sketch.keys"], dtype=np.int64),
+            arrays["sketch.counts"].astype(np.int64),
+        )
         return tally

@@ -31,7 +31,11 @@ MEMORY = 8
 
 @dataclass(slots=True)
 class Block:
-    """One closed window: sparse counts always, the tally while corrections may come."""
+    """One closed window: sparse counts always, the tally while corrections may come.
+
+    The newest one's tally is at hand in `tally`, those of older ones are encoded in `packed`: a
+    sixth of the memory, and a checkpoint need not encode them again.
+    """
 
     start: int
     rows: int
@@ -39,6 +43,20 @@ class Block:
     counts: IntArray
     tally: Tally | None
     revision: int = 0
+    packed: bytes | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be corrected."""
+        return self.tally is not None or self.packed is not None
+
+    def pack(self) -> bytes:
+        """Put the tally away, encoded."""
+        if self.packed is None:
+            assert self.tally is not None
+            self.packed = self.tally.encode()
+        self.tally = None
+        return self.packed
 
     @classmethod
     def of(cls, start: int, tally: Tally, revision: int = 0) -> Block:
@@ -116,10 +134,12 @@ class TumblingWindow:
                 break
             self.blocks.popleft()
             self._from -= 1
+        newest = self.blocks[-1]
         for old in self.blocks:
-            if old.start + self.length > horizon:
-                break
-            old.tally = None
+            if old.start + self.length <= horizon:
+                old.tally = old.packed = None
+            elif old is not newest and old.tally is not None:
+                old.pack()
 
     def _enter(self, block: Block) -> None:
         self._rows += block.rows
@@ -171,7 +191,7 @@ class TumblingWindow:
         for i in range(len(self.blocks) - 1, -1, -1):
             block = self.blocks[i]
             if block.start == start:
-                if block.tally is None:
+                if not block.whole:
                     raise KeyError(start)
                 return self._revise(i, block, tally)
             if block.start < start:
@@ -198,18 +218,27 @@ class TumblingWindow:
         return block
 
     def _revise(self, i: int, block: Block, tally: Tally) -> Block:
-        assert block.tally is not None
         inside = i >= self._from
         if inside:
             self._leave(block)
-        block.tally.add(tally)
-        block.tally.late += tally.rows
-        revised = Block.of(block.start, block.tally, block.revision + 1)
+        whole = self._whole(block)
+        whole.add(tally)
+        whole.late += tally.rows
+        revised = Block.of(block.start, whole, block.revision + 1)
         self.blocks[i] = revised
         if inside:
             self._enter(revised)
             self._fit()
         return revised
+
+    def _whole(self, block: Block) -> Tally:
+        """The tally of a block that can be corrected."""
+        if block.tally is not None:
+            return block.tally
+        assert block.packed is not None
+        return Tally.decode(
+            block.packed, {} if self.baseline is None else {self.baseline.hash: self.baseline}
+        )
 
     def relayout(self, baseline: Baseline | None, needed: int) -> None:
         """Go on under another baseline: counts of features with the same profile are kept."""
@@ -218,8 +247,10 @@ class TumblingWindow:
         for block in self.blocks:
             moved = keep[block.at]
             block.at, block.counts = moved[moved >= 0].astype(np.int32), block.counts[moved >= 0]
-            if block.tally is not None:
-                block.tally = block.tally.relayout(baseline)
+            if block.whole:
+                block.tally, block.packed = self._whole(block).relayout(baseline), None
+                if block is not self.blocks[-1]:
+                    block.pack()
         self.baseline, self.needed = baseline, needed
         self._counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
         for block in list(self.blocks)[self._from :]:
@@ -229,14 +260,14 @@ class TumblingWindow:
 
     def encode(self) -> bytes:
         """For a checkpoint."""
-        tallies = [b.tally.encode() for b in self.blocks if b.tally is not None]
+        tallies = [b.packed or self._whole(b).encode() for b in self.blocks if b.whole]
         opened = self._open.encode() if self.open_start is not None else b""
         blobs = [opened, *tallies]
         meta: dict[str, Any] = {
             "length": self.length,
             "open": self.open_start,
             "from": self._from,
-            "blocks": [[b.start, b.rows, len(b.at), b.revision, b.tally is not None] for b in self.blocks],
+            "blocks": [[b.start, b.rows, len(b.at), b.revision, b.whole] for b in self.blocks],
             "blobs": [len(blob) for blob in blobs],
         }
         empty32, empty = np.zeros(0, np.int32), np.zeros(0, np.int64)
@@ -244,7 +275,7 @@ class TumblingWindow:
             meta,
             {
                 "at": np.concatenate([empty32, *(b.at for b in self.blocks)]),
-                "counts": np.concatenate([empty, *(b.counts for b in self.blocks)]),
+                "counts": codec.narrow(np.concatenate([empty, *(b.counts for b in self.blocks)])),
                 "blobs": np.frombuffer(b"".join(blobs), np.uint8),
             },
         )
@@ -257,21 +288,15 @@ class TumblingWindow:
         blobs = [raw[a:b] for a, b in pairwise(cuts.tolist())]
         self.open_start = meta["open"]
         self._open = Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
-        tallies = iter(blobs[1:])
+        packed = iter(blobs[1:])
         self.blocks.clear()
+        counts = arrays["counts"].astype(np.int64)
         at = 0
         for start, rows, size, revision, whole in meta["blocks"]:
-            tally = Tally.decode(next(tallies), baselines) if whole else None
-            self.blocks.append(
-                Block(
-                    start,
-                    rows,
-                    arrays["at"][at : at + size],
-                    arrays["counts"][at : at + size],
-                    tally,
-                    revision,
-                )
-            )
+            cells = slice(at, at + size)
+            block = Block(start, rows, arrays["at"][cells], counts[cells], None, revision)
+            block.packed = next(packed) if whole else None
+            self.blocks.append(block)
             at += size
         self._from = meta["from"]
         self._rows = 0

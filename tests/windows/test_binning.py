@@ -26,7 +26,7 @@ from stream_monitor.events.columns import NumberColumn
 from stream_monitor.sketches.quantile import QuantileSketch
 from stream_monitor.windows.binning import Slots, bin_columns
 from stream_monitor.windows.increments import Increments, WatermarkRecord, decode_summary
-from tests.windows.rows import FIRST, NOON, PANE, batch_of, observed, summed, tally
+from tests.windows.rows import FIRST, NOON, PANE, WIDER, batch_of, observed, summed, tally
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.5, 4.0, -1.0, 99.0, "a", "b", "zz", None, True, 7])
@@ -130,6 +130,24 @@ def test_messages_of_limited_size_add_up(baseline: Baseline | None, size: int) -
     assert found.encode() == summed([part], baseline, baseline).encode()
     if size == 5000:
         assert max(map(len, messages)) <= size
+
+
+@pytest.mark.parametrize("baseline", [FIRST, None])
+def test_one_slot_is_cut_where_it_is_too_large(baseline: Baseline | None) -> None:
+    """Many features fill a message with the counts of a single pane."""
+    rng = np.random.default_rng(4)
+    rows = [{"x": float(v), "k": "a", "new": float(v)} for v in rng.normal(size=900) * 100]
+    (part,) = observed(batch_of(rows, [1.0] * 900), baseline)
+    messages = list(part.split(4000))
+    assert len(messages) >= 3
+    assert max(map(len, messages)) <= 4000
+    parts = [found for m in messages if isinstance(found := decode_summary(m), Increments)]
+    assert summed(parts, baseline, baseline).encode() == summed([part], baseline, baseline).encode()
+    one = observed(batch_of(rows[:1], [1.0]), baseline)[0]
+    for target in (FIRST, WIDER):
+        halves = one.halves()
+        pieces = [one] if halves is None else list(halves)
+        assert summed(pieces, baseline, target).encode() == summed([one], baseline, target).encode()
 
 
 def test_increments_come_back_as_they_went() -> None:

@@ -169,8 +169,8 @@ def check(window: TumblingWindow, naive: Naive, now: int, needed: int, *, steady
     if steady and len(window.blocks) < len(closed):  # what was dropped is beyond memory and horizon
         assert sum(b.rows for b in window.blocks) >= tumbling.MEMORY * needed
     for block in window.blocks:
-        if block.tally is not None:
-            assert block.tally.encode() == naive.block(block.start).encode()
+        if block.whole:
+            assert window._whole(block).encode() == naive.block(block.start).encode()
     wanted = 2 * needed
     since = window.blocks[len(window.blocks) // 2].start
     size = window.reach(since, wanted)
@@ -198,7 +198,8 @@ def filled(starts: Sequence[int], needed: int = 0, rows: int = 2) -> TumblingWin
 
 def test_blocks_beyond_the_retention_cannot_be_corrected() -> None:
     window = filled(range(0, 300, 30), needed=1000)
-    assert [b.tally is None for b in window.blocks] == [True] * 6 + [False] * 4
+    assert [b.whole for b in window.blocks] == [False] * 6 + [True] * 4
+    assert [b.tally is not None for b in window.blocks] == [False] * 9 + [True]
     with pytest.raises(KeyError):
         window.correct(150, part(FIRST, 0, 1), 300)
     revised = window.correct(180, part(FIRST, 0, 1), 300)
@@ -210,7 +211,7 @@ def test_nothing_is_kept_that_nobody_will_ask_for() -> None:
     window = filled(range(0, 30 * 200, 30), needed=4)
     # Horizon: 4 blocks; memory: 8 times the 4 rows, 2 a block.
     assert len(window.blocks) == 16
-    assert sum(b.tally is not None for b in window.blocks) == 4
+    assert sum(b.whole for b in window.blocks) == 4
 
 
 def test_extension_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
