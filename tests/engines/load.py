@@ -167,12 +167,22 @@ def publish_baseline(setup: Setup, model: str = MODELS[0], rows: int = 6000) -> 
     publish(config.kafka, [encode_activation(Activation(model, "*", 0, baseline))])
 
 
-def send(setup: Setup, messages: list[tuple[int, bytes]]) -> None:
-    """Write messages to their partitions, in order."""
-    producer = Producer(
-        {"bootstrap.servers": setup.broker, "enable.idempotence": True, "linger.ms": 20,
-         "queue.buffering.max.messages": 1_000_000, "compression.type": "lz4"}
-    )  # fmt: skip
+def producer_of(setup: Setup) -> Producer:
+    """For `send`, where it is called often."""
+    return Producer(
+        {
+            "bootstrap.servers": setup.broker,
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 1_000_000,
+            "compression.type": "lz4",
+        }
+    )
+
+
+def send(setup: Setup, messages: list[tuple[int, bytes]], producer: Producer | None = None) -> None:
+    """Write messages to their partitions, in order, and wait until they are there."""
+    client = producer or producer_of(setup)
     topic = setup.topic("predictions")
     failed: list[Any] = []
 
@@ -181,9 +191,9 @@ def send(setup: Setup, messages: list[tuple[int, bytes]]) -> None:
             failed.append(error)
 
     for partition, value in messages:
-        producer.produce(topic, value, partition=partition, on_delivery=told)
-        producer.poll(0)
-    left = producer.flush(60)
+        client.produce(topic, value, partition=partition, on_delivery=told)
+        client.poll(0)
+    left = client.flush(60)
     assert not failed, failed[:3]
     assert left == 0
 

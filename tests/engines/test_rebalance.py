@@ -16,6 +16,7 @@ from tests.engines.load import (
     Load,
     assert_same,
     final_tick,
+    producer_of,
     publish_baseline,
     send,
     undisturbed_of,
@@ -34,9 +35,10 @@ def flowing(setup: Setup, messages: list[tuple[int, bytes]], seconds: float) -> 
         try:
             slices = max(1, int(seconds * 10))
             size = -(-len(messages) // slices)
+            producer = producer_of(setup)
             began = time.monotonic()
             for i in range(slices):
-                send(setup, messages[i * size : (i + 1) * size])
+                send(setup, messages[i * size : (i + 1) * size], producer)
                 time.sleep(max(0.0, began + (i + 1) / 10 - time.monotonic()))
         except BaseException as error:  # noqa: BLE001 - told by the test's own thread
             problems.append(error)

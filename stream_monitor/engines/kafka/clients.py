@@ -41,6 +41,8 @@ _DEFAULT_CONSUMER: Mapping[str, Any] = {
     "max.poll.interval.ms": 300_000,
     # Bounds what is fetched ahead, in all, so that a worker's memory does not follow its lag.
     "queued.max.messages.kbytes": 16_384,
+    # Where that bound is met, librdkafka rests for a second by default: 16 MB a second at most.
+    "fetch.queue.backoff.ms": 10,
     "fetch.wait.max.ms": 100,
 }
 _PRODUCER_ONLY = (

@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
+
+from confluent_kafka import Consumer
 
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
@@ -45,16 +48,18 @@ class JudgeStage(Stage):
         self._due: dict[int, float] = {}  # when the next checkpoint of a partition is due
         self._chunks: dict[int, dict[str, int]] = {}
 
+    @cached_property
+    def _reader(self) -> Consumer:
+        # One for all restores: to make and close a client takes longer than to read a small state.
+        return make_reader(self.config.kafka)
+
     def create(self, partition: int) -> Owned:
         """Restore the last checkpoint; replay to the committed offset follows in the loop."""
         # The committed offset first, then state up to the end seen after it: it rules.
         committed, _ = self.committed_offset(partition)
         topic = self.config.kafka.topic("state")
-        reader = make_reader(self.config.kafka)
-        try:
-            restored = join(self.group, f"{topic}[{partition}]", read_to_end(reader, topic, partition))
-        finally:
-            reader.close()
+        records = read_to_end(self._reader, topic, partition)
+        restored = join(self.group, f"{topic}[{partition}]", records)
         self._follower.refresh()
         processor = JudgePartition(self.config, self._directory)
         low, _ = self.log_range(partition)

@@ -43,7 +43,7 @@ def read_to_end(
     try:
         deadline = time.monotonic() + timeout
         while at < high:
-            for message in consumer.consume(500, 0.2):
+            for message in consumer.consume(500, 0.05):
                 end = end_offset(message)
                 if end is not None:
                     at = max(at, end)

@@ -1,7 +1,7 @@
 """A stage on Kafka: one consumer, one transactional producer, one processor per partition.
 
 The loop, once round:
-    restore what was newly assigned → consume → process → commit every `commit_interval`
+    consume → process → restore what was newly assigned → commit every `commit_interval`
 
 Rebalances come as callbacks inside consume(). They never raise (an exception there loses
 messages of partitions that are kept): what goes wrong is kept and raised by the loop.
@@ -138,8 +138,9 @@ class Stage(ABC):
         )
         try:
             while not self._stop.is_set():
-                self._restore_pending()
+                # First what the group says: a partition may be another's by now.
                 self._take(self._consume())
+                self._restore_pending()
                 self.on_round()
                 if time.monotonic() >= self._next_commit:
                     self.commit()
