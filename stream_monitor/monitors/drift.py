@@ -199,6 +199,7 @@ class DriftMonitor:
         p_value = self.window.p_value(judged.x2, judged.df, judged.rows)
         report: dict[str, dict[str, Any]] = {}
         found = []
+        rates = self._rates(seen.counts)
         for i in np.flatnonzero(tested).tolist():
             name = self.baseline.features[i].name
             drifted = bool(judged.drifted[i])
@@ -214,20 +215,25 @@ class DriftMonitor:
                 "start": rfc3339(seen.start),
             }
             if drifted:
-                blame = self._blame(i, seen.counts, report[name]["x2"] - report[name]["x2_threshold"])
+                excess = report[name]["x2"] - report[name]["x2_threshold"]
+                blame = self._blame(i, seen.counts, rates[i], excess)
                 found.append(self._window_detection(i, seen, length, report[name], sources, blame))
         found.sort(key=lambda d: (-d.statistic / d.threshold, d.feature))
         return report, found
 
-    def _blame(self, i: int, counts: IntArray, excess: float) -> Blame:
+    def _rates(self, counts: IntArray) -> IntArray:
+        """Rows of each kind in `RATES`, in the window and in the baseline; shape (F, 3, 2)."""
+        return self.channels.rates(np.stack([counts, self.baseline.counts], axis=1))
+
+    def _blame(self, i: int, counts: IntArray, rates: IntArray, excess: float) -> Blame:
         """What a drifted window is about: the values, or one of the three rates alone.
 
         X² of the whole is about that of the values plus one term for each rate: its deviance,
         which a single row of a rare kind does not blow up as it would a squared deviate. Where
         the rates account for all of the `excess` over the threshold, the one that deviates most
-        is named: values that are missing more often are not also called drift.
+        is named: values that are missing more often are not also called drift. `rates` (3, 2)
+        are the rows of each kind in the window and in the baseline.
         """
-        rates = self.channels.rates(np.stack([counts, self.baseline.counts], axis=1))[i]  # (3, 2)
         rows = np.array([counts[self._span(i)].sum(), self.baseline.counts[self._span(i)].sum()])
         share = rates / rows
         pooled = (rates.sum(axis=1) / rows.sum())[:, None]
@@ -279,9 +285,10 @@ class DriftMonitor:
         noise = self.channels.sd * np.sqrt(self.channels.vif / n)
         judged = self.window.judge(seen.counts, HOLD_LEVEL)
         drifted = judged.drifted.copy()
+        rates = self._rates(seen.counts)
         for i in np.flatnonzero(drifted).tolist():
             excess = float(judged.x2[i] - judged.threshold[i])
-            drifted[i] = self._blame(i, seen.counts, excess).channel == "distribution"
+            drifted[i] = self._blame(i, seen.counts, rates[i], excess).channel == "distribution"
         return Look(
             rows=self.channels.totals(seen.counts),
             off=(sums.n > 0) & (off > self.channels.eps) & (off > _HOLD_Z * noise),

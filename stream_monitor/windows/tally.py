@@ -34,6 +34,7 @@ class SketchSum:
     def __init__(self) -> None:
         self._codes: list[IntArray] = []
         self._counts: list[IntArray] = []
+        self._is_compact = False
 
     def add(self, feature: Any, key: Any, count: IntArray) -> None:
         """Add entries: feature index, bucket key, count, all of one shape."""
@@ -48,6 +49,7 @@ class SketchSum:
             return
         self._codes.append(codes)
         self._counts.append(counts)
+        self._is_compact = False
         if len(self._codes) >= _COMPACT_AT:
             self.compact()
 
@@ -57,21 +59,17 @@ class SketchSum:
 
     def compact(self) -> tuple[IntArray, IntArray]:
         """(codes, counts), codes sorted and unique."""
-        if len(self._codes) == 1:
-            # One part may still hold a code twice (several slots of one message).
-            codes, counts = self._codes[0], self._counts[0]
-            if len(codes) < 2 or bool((codes[1:] > codes[:-1]).all()):
-                return codes, counts
         if not self._codes:
             empty = np.zeros(0, np.int64)
             return empty, empty
-        codes = np.concatenate(self._codes)
-        counts = np.concatenate(self._counts)
-        order = np.argsort(codes, kind="stable")
-        codes, counts = codes[order], counts[order]
-        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-        self._codes = [codes[starts]]
-        self._counts = [np.add.reduceat(counts, starts)]
+        if not self._is_compact:
+            codes, counts = np.concatenate(self._codes), np.concatenate(self._counts)
+            if not bool((codes[1:] > codes[:-1]).all()):
+                order = np.argsort(codes, kind="stable")
+                codes, counts = codes[order], counts[order]
+                starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+                codes, counts = codes[starts], np.add.reduceat(counts, starts)
+            self._codes, self._counts, self._is_compact = [codes], [counts], True
         return self._codes[0], self._counts[0]
 
     def of(self, feature: int) -> tuple[NDArray[np.int32], IntArray]:
