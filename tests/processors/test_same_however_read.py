@@ -14,7 +14,7 @@ from stream_monitor.records import Record
 from tests.processors.harness import START, Play, Played, ended, play, sums_of
 from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
 
-ENOUGH = settings(max_examples=100, deadline=None, derandomize=True)
+ENOUGH = settings(max_examples=70, deadline=None, derandomize=True)
 KNOWS: list[Literal["start", "later", "never"]] = ["start", "later", "never"]
 
 
@@ -59,7 +59,7 @@ def test_sums_of_increments(log: dict[int, list[Record]], baselines: int, seed: 
 def test_a_long_log_with_drift(learned: bool, know: Literal["start", "later", "never"]) -> None:
     config = small_config(learn=1000, alert_budget={"false_alarms": 5, "per": "day"})
     published = [] if learned else [Activation("loans", "*", 0, drifting_baseline())]
-    whole = ended(drifting_log(5, minutes=25, rate=4.0, versions=("1", "1", "1", "2")))
+    whole = ended(drifting_log(5, minutes=22, rate=3.0, versions=("1", "1", "1", "2")))
     plain = play(config, whole, published)
     topics = Counter(topic for topic, _, _ in plain.said["loans"])
     assert topics["alerts"] >= 2
