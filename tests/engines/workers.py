@@ -231,6 +231,12 @@ class Watcher:
             lag += max(0, high - committed[where.partition])
         return Standing(committed, lag)
 
+    def metadata(self, stage: str) -> dict[int, str]:
+        """What was written beside a stage's committed offsets."""
+        consumer, topic = next((c, t) for (s, t), c in self._consumers.items() if s == stage)
+        found = consumer.committed([TopicPartition(topic, p) for p in self._partitions], timeout=20)
+        return {f.partition: str(f.metadata) for f in found}
+
     def done(self) -> bool:
         """Whether nothing is left to read: behind the committed offsets stand transaction markers alone."""
         return all(self._nothing_behind(stage) for stage in ("observe", "judge"))
