@@ -66,9 +66,9 @@ class BaselineDirectory:
 
 
 def resolve(activations: Sequence[Activation], pane: int) -> Activation | None:
-    """The one that `pane` is judged by: the latest of the version itself, else the latest of `*`."""
+    """The one that `pane` is judged by: the latest that has begun; the version's own before `*`."""
     started = [a for a in activations if a.first_pane <= pane]
-    return max(started, key=lambda a: (a.version != ANY_VERSION, a.first_pane), default=None)
+    return max(started, key=lambda a: (a.first_pane, a.version != ANY_VERSION), default=None)
 
 
 def same_activation(a: Activation, b: Activation) -> bool:

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import rel_entr
 
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import ResolvedModel
+from stream_monitor.detectors import pinned
 from stream_monitor.detectors.adwin import Adwin
 from stream_monitor.detectors.base import Detector
 from stream_monitor.detectors.channels import RATES, Channels, PaneSums
@@ -30,7 +30,7 @@ from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 from stream_monitor.detectors.window_test import WindowTest
-from stream_monitor.events.columns import IntArray
+from stream_monitor.events.columns import FloatArray, IntArray
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
 from stream_monitor.windows.panes import duration_name, rfc3339
@@ -237,7 +237,9 @@ class DriftMonitor:
         rows = np.array([counts[self._span(i)].sum(), self.baseline.counts[self._span(i)].sum()])
         share = rates / rows
         pooled = (rates.sum(axis=1) / rows.sum())[:, None]
-        deviance = 2.0 * (rel_entr(share, pooled) + rel_entr(1.0 - share, 1.0 - pooled)) @ rows
+        deviance = 2.0 * ((_relative(share, pooled) + _relative(1.0 - share, 1.0 - pooled)) * rows).sum(
+            axis=1
+        )
         if deviance.sum() < excess:
             return Blame("distribution", None, None)
         worst = int(np.argmax(deviance))
@@ -358,3 +360,10 @@ def _traffic(baseline: Baseline, settings: ResolvedModel) -> float:
         return floor
     span = max(baseline.last_time - baseline.first_time, settings.pane)
     return max(floor, baseline.rows * settings.alert_budget.period / span)
+
+
+def _relative(share: FloatArray, pooled: FloatArray) -> FloatArray:
+    """Terms share · ln(share / pooled), 0 where the share is 0, with the logarithm that decisions use."""
+    there = share > 0.0
+    ratio = np.divide(share, pooled, out=np.ones_like(share), where=there)
+    return np.where(there, share * pinned.log(ratio), 0.0)
