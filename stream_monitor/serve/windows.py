@@ -197,9 +197,21 @@ def _merge(entry: _Entry, new: Window) -> None:
     else:
         pending = new
     if pending.complete or not entry.shown.complete:
+        _keep_scores(entry.shown, pending)
         entry.shown, entry.pending = pending, None
     else:
         entry.pending = pending
+
+
+def _keep_scores(old: Window, new: Window) -> None:
+    """A revision corrects counts and repeats no test: its window keeps the scores it had."""
+    if old.end != new.end:
+        return
+    scores = slice(0, DRIFTED_FIELD + 1)
+    before = dict(old.features())
+    for name, values in new.features():
+        if name in before and all(map(math.isnan, values[scores])):
+            values[scores] = before[name][scores]
 
 
 def _read(view: Mapping[str, Any]) -> Window:

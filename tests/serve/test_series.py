@@ -275,3 +275,14 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     assert len(exported(read)) == 3
     assert all(len(name) <= MAX_LABEL for name in exported(read))
     assert "é" * MAX_LABEL in exported(read)
+
+
+def test_a_revision_keeps_the_scores_that_were_tested() -> None:
+    tested = aggregate({"age": feature(psi=0.25, drifted=True)})
+    revised = aggregate({"age": feature(drift=False, missing=200)}, revision=1)
+    read = shown(tested, revised)
+    assert read.one("stream_monitor_drift_score", **AGE, score="psi") == 0.25
+    assert read.one("stream_monitor_missing_ratio", **AGE) == 0.2
+    later = {"start": "2026-03-01T12:01:00Z", "end": "2026-03-01T12:02:00Z"}
+    read = shown(tested, revised, aggregate({"age": feature(drift=False)}, **later))
+    assert not read.named("stream_monitor_drift_score")
