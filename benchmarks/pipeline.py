@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import orjson
 import yaml
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from stream_monitor.baselines.baseline import Baseline
 from stream_monitor.baselines.build import build_baseline
@@ -243,7 +243,11 @@ def watch(config: Config, last: int) -> tuple[float, float]:
     reader.assign([TopicPartition(aggregates, p, 0) for p in range(PARTITIONS)])
     end = "1h"  # the longest window closes last
     while time.monotonic() < deadline:
-        positions = [max(0, found.offset) for found in observe.committed(where, timeout=20)]
+        try:
+            positions = [max(0, found.offset) for found in observe.committed(where, timeout=20)]
+        except KafkaException:  # the group's coordinator is being made
+            time.sleep(0.1)
+            continue
         if not began and any(positions):
             began = time.monotonic() - config.worker.commit_interval / 1e6
         if began and min(positions) > last:

@@ -11,9 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import yaml
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -25,6 +26,7 @@ from stream_monitor.engines.topics import ensure_topics
 OWN = ("summaries", "state", "alerts", "aggregates", "dead-letter")
 """Topics that another consumer group of the same predictions needs for itself."""
 SESSION_MS = 6000
+Answer = TypeVar("Answer")
 
 
 class Setup:
@@ -224,12 +226,25 @@ class Watcher:
         """Where a stage stands. Transaction markers are counted in the lag's ends."""
         consumer, topic = next((c, t) for (s, t), c in self._consumers.items() if s == stage)
         wanted = [TopicPartition(topic, p) for p in self._partitions]
-        committed = {f.partition: max(0, f.offset) for f in consumer.committed(wanted, timeout=20)}
+        found = self._patient(lambda: consumer.committed(wanted, timeout=20))
+        committed = {f.partition: max(0, f.offset) for f in found}
         lag = 0
         for where in wanted:
-            _, high = consumer.get_watermark_offsets(where, timeout=20)
+            _, high = self._patient(partial(consumer.get_watermark_offsets, where, timeout=20))
             lag += max(0, high - committed[where.partition])
         return Standing(committed, lag)
+
+    @staticmethod
+    def _patient(ask: Callable[[], Answer], timeout: float = 20.0) -> Answer:
+        """A topic or a coordinator that was made just now may not answer yet."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return ask()
+            except KafkaException:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
 
     def metadata(self, stage: str) -> dict[int, str]:
         """What was written beside a stage's committed offsets."""
@@ -242,12 +257,7 @@ class Watcher:
         return all(self._nothing_behind(stage) for stage in ("observe", "judge"))
 
     def _nothing_behind(self, stage: str) -> bool:
-        try:
-            at = self.standing(stage)
-        except KafkaException as error:
-            if error.args[0].name() != "NOT_LEADER_FOR_PARTITION":  # a topic that was made just now
-                raise
-            return False
+        at = self.standing(stage)
         if at.lag > 100:
             return False
         topic = next(t for s, t in self._consumers if s == stage)

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 WATCHDOG_S = 90.0
 SEEK_TIMEOUT_S = 15.0
+COMMITTED_TIMEOUT_S = 20.0
 REFUSALS = 10
 """Refused commits in a row after which no rebalance can be the cause."""
 _TRANSIENT = frozenset(
@@ -47,7 +48,8 @@ _TRANSIENT = frozenset(
         "_MAX_POLL_EXCEEDED",
         "LEADER_NOT_AVAILABLE",
     }
-    | {"NOT_LEADER_FOR_PARTITION", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR"}
+    | {"NOT_LEADER_FOR_PARTITION", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "_WAIT_COORD"}
+    | {"COORDINATOR_LOAD_IN_PROGRESS", "UNSTABLE_OFFSET_COMMIT", "REQUEST_TIMED_OUT", "NETWORK_EXCEPTION"}
 )
 
 
@@ -380,12 +382,19 @@ class Stage(ABC):
 
     def committed_offset(self, partition: int) -> tuple[int | None, str | None]:
         """The group's committed offset and metadata of a partition of the input."""
-        try:
-            (found,) = self.consumer.committed([TopicPartition(self.topic, partition)], timeout=20.0)
-        except KafkaException as error:
-            raise BrokerError(
-                f"{self.topic}[{partition}]: committed offset: {error.args[0].str()}"
-            ) from error
+        where = [TopicPartition(self.topic, partition)]
+        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+        found = None
+        while found is None:
+            try:
+                (found,) = self.consumer.committed(where, timeout=COMMITTED_TIMEOUT_S)
+            except KafkaException as error:
+                # A coordinator that moves, or another's transaction that is not settled yet.
+                if error.args[0].name() not in _TRANSIENT or time.monotonic() > deadline:
+                    raise BrokerError(
+                        f"{self.topic}[{partition}]: committed offset: {error.args[0].str()}"
+                    ) from error
+                time.sleep(0.1)
         if found.error is not None:
             raise BrokerError(f"{self.topic}[{partition}]: committed offset: {found.error.str()}")
         return (None, None) if found.offset < 0 else (found.offset, found.metadata)

@@ -24,6 +24,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.failpoints import failpoint
+from stream_monitor.engines.kafka.clients import TRANSACTION_TIMEOUT_MS
 from stream_monitor.errors import EngineError
 from stream_monitor.records import Output
 
@@ -141,9 +142,10 @@ class Transactions:
         self.aborts.append(kafka_error.name())
         if kafka_error.name() in _FENCED:
             raise EngineError(
-                f"{self._stage}: another worker has taken over this one's transactions "
-                f"({kafka_error.str()}). Each worker needs a `worker.replica` of its own, the same after "
-                "every restart"
+                f"{self._stage}: this worker's transactions were taken over ({kafka_error.str()}). Either "
+                "another worker has the same `worker.replica` (each needs its own, the same after every "
+                "restart), or this one stood still inside a transaction for more than "
+                f"{TRANSACTION_TIMEOUT_MS / 1000:.0f} s: then start it again"
             ) from error
         if kafka_error.fatal():
             raise EngineError(f"{self._stage}: fatal in a transaction: {kafka_error.str()}") from error
