@@ -48,11 +48,11 @@ class LabelLogger:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._settings = producer_settings(brokers, properties)
-        self._producer: ProducerLike = producer(self._settings)
+        self._deliveries = Deliveries()
+        self._producer: ProducerLike = producer({"error_cb": self._deliveries.complain} | self._settings)
         self._model = model
         self._topic = topic
         self._clock = clock
-        self._deliveries = Deliveries()
         self._closed = False
         atexit.register(self.close)
 

@@ -158,7 +158,7 @@ class PredictionLogger:
 
     @property
     def last_error(self) -> str | None:
-        """Why events failed last."""
+        """Why events failed last, or why Kafka is not reached."""
         return self._deliveries.last_error
 
     def flush(self, timeout: float = 10.0) -> int:
@@ -231,7 +231,7 @@ class PredictionLogger:
         for one in refused:
             self._deliveries.fail(1, f"event {one.event['id']!r} refused: {one.reason}: {one.detail}")
         if self._producer is None:
-            self._producer = self._make_producer(self._settings)
+            self._producer = self._make_producer({"error_cb": self._deliveries.complain} | self._settings)
         for message in messages:
             self._produce(self._producer, message, deadline)
 

@@ -7,12 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
 
 log = logging.getLogger("stream_monitor.sdk")
 
 Properties = Mapping[str, str | int | float | bool]
-_QUIET_SECONDS = 60.0
+QUIET_SECONDS = 60.0
 
 
 class ProducerLike(Protocol):
@@ -41,10 +44,15 @@ def kafka_producer(settings: dict[str, Any]) -> ProducerLike:
 
 
 def producer_settings(brokers: str, properties: Properties | None) -> dict[str, Any]:
-    """Librdkafka settings: safe retries and compression, unless `properties` says otherwise."""
+    """Librdkafka settings: safe retries and compression, unless `properties` says otherwise.
+
+    Its own log is off: while no broker answers it has twenty lines a second for the standard
+    error of whoever embeds it. `error_cb` gets what matters, see `Deliveries.complain`.
+    """
     return {
         "bootstrap.servers": brokers,
         "client.id": "stream-monitor-sdk",
+        "log_level": 0,
         "enable.idempotence": True,
         "compression.type": "lz4",
         "linger.ms": 5,
@@ -81,6 +89,16 @@ class Deliveries:
             self.last_error = why
         self._say(why)
 
+    def complain(self, error: KafkaError) -> None:
+        """What the client says of its connection (`error_cb`): kept and told, no event is lost by it."""
+        # The summary that all brokers are down says less than the reason that came before it.
+        if error.name() == "_ALL_BROKERS_DOWN":
+            return
+        why = f"Kafka is not reached: {error.str()}"
+        with self._lock:
+            self.last_error = why
+        self._say(why)
+
     def drop(self, events: int = 1) -> None:
         """Count events that found the queue full."""
         with self._lock:
@@ -92,5 +110,5 @@ class Deliveries:
         with self._lock:
             if now < self._silent_until:
                 return
-            self._silent_until = now + _QUIET_SECONDS
+            self._silent_until = now + QUIET_SECONDS
         log.warning("%s (sent %d, failed %d, dropped %d so far)", why, self.sent, self.failed, self.dropped)

@@ -11,10 +11,11 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from stream_monitor.errors import BrokerError, EventError
 from stream_monitor.events.alert import Alert, decode_alert
+from stream_monitor.sdk.sending import QUIET_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,12 +80,28 @@ def read_alerts(
         consumer.close()
 
 
+def _complaints(brokers: str) -> Callable[[KafkaError], None]:
+    """An `error_cb` that logs what the client says of its connection, once a minute at most."""
+    silent_until = -1.0
+
+    def complain(error: KafkaError) -> None:
+        nonlocal silent_until
+        now = time.monotonic()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and now >= silent_until:  # noqa: SLF001 - the client's constant
+            silent_until = now + QUIET_SECONDS
+            log.warning("Kafka at %s is not reached: %s; trying on", brokers, error.str())
+
+    return complain
+
+
 def _settings(
     brokers: str, group: str | None, from_beginning: bool, properties: Properties | None
 ) -> dict[str, Any]:
     return {
         "bootstrap.servers": brokers,
         "client.id": "stream-monitor-sdk",
+        "log_level": 0,  # librdkafka's own: some twenty lines a second while no broker answers
+        "error_cb": _complaints(brokers),
         "auto.offset.reset": "earliest" if from_beginning else "latest",
     } | dict(properties or {}) | {
         "group.id": group or "stream-monitor-reader",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from confluent_kafka import KafkaError
 
 import stream_monitor.sdk
 from stream_monitor.errors import EventError
@@ -275,6 +276,20 @@ def test_settings_can_be_overridden(factory: Factory) -> None:
     assert factory.only.settings["bootstrap.servers"] == "k:1"
     assert factory.only.settings["enable.idempotence"] is True
     assert factory.only.settings["compression.type"] == "zstd"
+
+
+def test_a_broker_that_is_away_is_told_once(factory: Factory, caplog: pytest.LogCaptureFixture) -> None:
+    logger = PredictionLogger("k:1", "m", producer=factory)
+    logger.log({}, 1)
+    logger.flush()
+    settings = factory.only.settings
+    assert settings["log_level"] == 0  # librdkafka's own lines would be twenty a second
+    for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN) * 2:
+        settings["error_cb"](KafkaError(code, "k:1: refused"))
+    assert logger.last_error == "Kafka is not reached: k:1: refused"
+    assert [record.message.partition(" (")[0] for record in caplog.records] == [logger.last_error]
+    assert logger.failed == 0
+    logger.close()
 
 
 @pytest.mark.parametrize(("model", "version"), [("", "1"), ("a\n", "1"), ("m", ""), ("m" * 201, "1")])
