@@ -23,7 +23,9 @@ def register(subparsers: Subparsers) -> None:
         "SIGINT. Prints its address when it answers. Started again over the same folder it has its data.",
     )
     parser.add_argument("--data", required=True, type=Path, metavar="DIR", help="folder for data and log")
-    parser.add_argument("--port", type=int, default=None, help="port to listen at (default: a free one)")
+    parser.add_argument(
+        "--port", type=int, default=9092, help="port to listen at (default: 9092; 0: a free one)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -32,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     # One way out for both signals, also while Kafka starts: KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with EmbeddedBroker(args.data, args.port) as broker:
+        with EmbeddedBroker(args.data, args.port or None) as broker:
             print(broker.bootstrap, flush=True)
             while broker.running:
                 time.sleep(_LOOK_EVERY_S)

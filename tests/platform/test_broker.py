@@ -94,7 +94,7 @@ def test_starts_restarts_and_survives_a_crash_with_its_data(own: EmbeddedBroker)
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_command_prints_the_address_and_ends_with_its_process(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "stream_monitor.cli", "broker", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "stream_monitor.cli", "broker", "--data", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         address = parent.stdout.readline().strip()
