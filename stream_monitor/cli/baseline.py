@@ -106,6 +106,8 @@ def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Basel
 
 def read_profile(path: Path) -> Baseline:
     """A profile that `baseline create` wrote."""
+    if path.suffix in {".parquet", ".csv", ".jsonl"}:
+        raise BaselineError(f"{path}: is a file of rows; make a profile of it by `baseline create`")
     try:
         return Baseline.from_json(path.read_bytes())
     except OSError as error:

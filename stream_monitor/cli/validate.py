@@ -27,7 +27,10 @@ def register(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where the file can be used; else the error says path and remedy."""
     config = load_config(args.config)
-    print(f"{args.config}: {len(config.models)} models, Kafka at {config.kafka.brokers}")
+    models = len(config.models)
+    print(f"{args.config}: {models} model{'' if models == 1 else 's'}, Kafka at {config.kafka.brokers}")
+    if not models:
+        print("no model is named: each is watched with the defaults and learned from its first events")
     for name in config.models:
         print(_describe(config.model(name)))
         print(f"  baseline: {_baseline(config, name)}")
@@ -39,7 +42,8 @@ def _describe(model: ResolvedModel) -> str:
     budget = model.alert_budget
     return (
         f"{model.name}: pane {model.pane / _SECOND:g} s, windows {windows}, "
-        f"at most {budget.false_alarms:g} false alarms per {budget.per}, config hash {model.hash[:16]}"
+        f"at most {budget.false_alarms:g} false alarm{'' if budget.false_alarms == 1 else 's'} "
+        f"per {budget.per}, config hash {model.hash[:16]}"
     )
 
 

@@ -39,11 +39,18 @@ def load_config(path: str | os.PathLike[str], *, env: Mapping[str, str] | None =
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8: {error.reason} at byte {error.start}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{path}: not YAML: {_on_one_line(error)}") from error
     try:
         return config_from({} if raw is None else raw, env=env, directory=path.parent)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _on_one_line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
 def config_from(
