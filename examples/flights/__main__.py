@@ -31,6 +31,8 @@ def main() -> int:
             demo.run(running, options.work, options.seconds)
             if options.keep:
                 print("Kafka and the worker go on running. Ctrl-C ends them.", flush=True)
+            else:
+                print("Kafka and the worker end here; `make demo ARGS=--keep` leaves them running.", flush=True)
             while options.keep:
                 time.sleep(1.0)
     except KeyboardInterrupt:

@@ -95,10 +95,10 @@ def run(running: ExitStack, work: Path, seconds: float) -> None:
     answers = stream(world, brokers, worker, seconds, progress)
     aggregates = wait_until_judged(world, brokers, worker)
     alerts = reading.read_topic(brokers, config.kafka.topic("alerts"))
-    progress.say(f"Judged    to the end: {len(aggregates):,} aggregates, {len(alerts):,} alerts")
+    progress.say(f"Judged    to the end: {len(aggregates):,} aggregates, {len(alerts):,} alerts and resolves")
     exposition = reading.scrape_settled(metrics, SETTLE_SECONDS)
     tell(world, answers, findings.findings(alerts), aggregates, exposition)
-    progress.say(f"Done. Kafka {brokers}, metrics {metrics}, files in {work}/")
+    progress.say(f"Done. Files in {work}/")
 
 
 def tell(
