@@ -32,7 +32,9 @@ def main() -> int:
             if options.keep:
                 print("Kafka and the worker go on running. Ctrl-C ends them.", flush=True)
             else:
-                print("Kafka and the worker end here; `make demo ARGS=--keep` leaves them running.", flush=True)
+                print(
+                    "Kafka and the worker end here; `make demo ARGS=--keep` leaves them running.", flush=True
+                )
             while options.keep:
                 time.sleep(1.0)
     except KeyboardInterrupt:
