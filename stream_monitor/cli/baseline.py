@@ -87,6 +87,10 @@ def run_publish(args: argparse.Namespace) -> int:
         f"{args.model}, version {args.version}: judged by {activation.baseline.hash} "
         f"from {since} (topic {config.kafka.topic('baselines')})"
     )
+    if config.models and args.model not in config.models:
+        print(
+            f"{args.config} does not name {args.model}, but {', '.join(sorted(config.models))}: is it spelt right?"
+        )
     return 0
 
 
