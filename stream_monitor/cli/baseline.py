@@ -88,9 +88,8 @@ def run_publish(args: argparse.Namespace) -> int:
         f"from {since} (topic {config.kafka.topic('baselines')})"
     )
     if config.models and args.model not in config.models:
-        print(
-            f"{args.config} does not name {args.model}, but {', '.join(sorted(config.models))}: is it spelt right?"
-        )
+        named = ", ".join(sorted(config.models))
+        print(f"{args.config} does not name {args.model}, but {named}: is it spelt right?")
     return 0
 
 
