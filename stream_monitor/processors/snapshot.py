@@ -105,7 +105,7 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
             {k.removeprefix("monitor."): v for k, v in arrays.items() if k.startswith("monitor.")},
         )
         for window in unit.windows:
-            window.relayout(unit.baseline, unit.monitor.needed)
+            window.relayout(unit.baseline, unit.monitor.windows.needed)
     saved = {length: blobs[at] for length, at in meta["windows"]}
     for window in unit.windows:
         if window.length in saved:

@@ -23,8 +23,9 @@ from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
 from stream_monitor.errors import BaselineError
 from stream_monitor.monitors.detection import Detection
-from stream_monitor.monitors.drift import DriftMonitor, Look
+from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
+from stream_monitor.monitors.window import Look
 from stream_monitor.processors.learning import Learner
 from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
 from stream_monitor.records import Output
@@ -76,7 +77,7 @@ class Unit:
         )
 
     def _window(self, length: int) -> TumblingWindow:
-        needed = 0 if self.monitor is None else self.monitor.needed
+        needed = 0 if self.monitor is None else self.monitor.windows.needed
         return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, needed)
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────
@@ -238,14 +239,16 @@ class Unit:
         self.baseline = activation.baseline
         self.monitor = self.new_monitor(self.baseline)
         for window in self.windows:
-            window.relayout(self.baseline, self.monitor.needed)
+            window.relayout(self.baseline, self.monitor.windows.needed)
 
     def _close_window(self, window: TumblingWindow, active: int) -> None:
         block = window.close()
         drift: dict[str, dict[str, Any]] = {}
         found: list[Detection] = []
         if self.monitor is not None and block.tally is not None:
-            drift, found = self.monitor.scores(window.extended(), window.length, active, block.tally.sources)
+            drift, found = self.monitor.windows.scores(
+                window.extended(), window.length, active, block.tally.sources
+            )
         self._report(window, block, drift)
         self._detect(found)
         if window is self.windows[0]:
@@ -340,9 +343,9 @@ class Unit:
             if not size:
                 continue
             if size not in looks:
-                looks[size] = self.monitor.look(window.newest(size))
+                looks[size] = self.monitor.windows.look(window.newest(size))
             whole = episode.alertname in DRIFT
-            dirty = self.monitor.holds(episode.feature, episode.channel, looks[size], whole=whole)
+            dirty = self.monitor.windows.holds(episode.feature, episode.channel, looks[size], whole=whole)
             if dirty is None:
                 continue
             ended = self.incidents.judge(key, dirty, block.start + window.length)

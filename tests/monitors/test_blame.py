@@ -14,7 +14,7 @@ HOUR = 3_600_000_000
 
 def detections(seed: int, /, **shares: dict[int, float]) -> list[Detection]:
     rng = np.random.default_rng(seed)
-    _, found = monitor().scores(window(pane(rng, 3000, **shares)), HOUR, 1, {0: (0, 2999)})
+    _, found = monitor().windows.scores(window(pane(rng, 3000, **shares)), HOUR, 1, {0: (0, 2999)})
     return found
 
 
@@ -46,6 +46,6 @@ def test_a_window_names_what_accounts_for_it(
 def test_missing_values_do_not_hold_an_episode_of_the_values() -> None:
     which = monitor()
     rng = np.random.default_rng(9)
-    look = which.look(window(pane(rng, 3000, age={MISSING_BIN: 0.3})))
-    assert which.holds("age", "location", look, whole=True) is False
-    assert which.holds("age", "missing", look, whole=False) is True
+    look = which.windows.look(window(pane(rng, 3000, age={MISSING_BIN: 0.3})))
+    assert which.windows.holds("age", "location", look, whole=True) is False
+    assert which.windows.holds("age", "missing", look, whole=False) is True

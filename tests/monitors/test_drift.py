@@ -79,23 +79,23 @@ def test_windows_hold_what_they_show() -> None:
     which = monitor()
     rng = np.random.default_rng(3)
     clean, dirty = pane(rng, 3000), pane(rng, 3000, age={0: 0.2}, amount={60: 0.3})
-    looks = [which.look(window(tally)) for tally in (clean, dirty)]
+    looks = [which.windows.look(window(tally)) for tally in (clean, dirty)]
     questions = [("age", "missing", False), ("amount", "location", True), ("kind", "unseen", False)]
     for (feature, channel, whole), expected in zip(
         questions, ([False, True], [False, True], [False, False]), strict=True
     ):
-        assert [which.holds(feature, channel, look, whole=whole) for look in looks] == expected
-    assert which.holds("gone", "location", looks[1], whole=True) is False
-    few = which.look(window(pane(rng, 20)))
-    assert which.holds("amount", "location", few, whole=True) is None
+        assert [which.windows.holds(feature, channel, look, whole=whole) for look in looks] == expected
+    assert which.windows.holds("gone", "location", looks[1], whole=True) is False
+    few = which.windows.look(window(pane(rng, 20)))
+    assert which.windows.holds("amount", "location", few, whole=True) is None
 
 
 def test_scores_leave_out_what_is_too_small_to_test() -> None:
     which = monitor()
     rng = np.random.default_rng(4)
-    report, found = which.scores(window(pane(rng, 10)), 60 * SECOND, 1, {0: (0, 9)})
+    report, found = which.windows.scores(window(pane(rng, 10)), 60 * SECOND, 1, {0: (0, 9)})
     assert (report, found) == ({}, [])
-    report, found = which.scores(window(pane(rng, 3000, kind={4: 0.5})), 60 * SECOND, 1, {0: (0, 9)})
+    report, found = which.windows.scores(window(pane(rng, 3000, kind={4: 0.5})), 60 * SECOND, 1, {0: (0, 9)})
     assert set(report) == {p.name for p in BASELINE.features}
     assert [d.feature for d in found] == ["kind"]
     assert found[0].channel == "distribution"

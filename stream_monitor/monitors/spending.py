@@ -1,0 +1,18 @@
+"""What the monitors ask of an alert budget; `alerting.budget.Budget` is one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Spending(Protocol):
+    """What the alert budget buys."""
+
+    def e_threshold(self, active_versions: int = 1) -> float:
+        """A of the e-detector, panes."""
+
+    def window_alpha(self, hop_us: int, features: int, windows: int, active_versions: int = 1) -> float:
+        """Level of one window test."""
+
+    def arl_second(self, events_per_period: float, channels: int, active_versions: int = 1) -> float:
+        """Run length in rows of CUSUM and ADWIN on one channel."""
