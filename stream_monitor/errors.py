@@ -8,6 +8,7 @@
     ├── StateError           a checkpoint cannot be restored; the message names the remedy
     ├── BrokerError          Kafka cannot be reached, refuses, or lacks a topic
     ├── EngineError          the commit protocol met what it may not pass over
+    │   └── StageHungError   a stage does not come back from a call: the process must end
     └── ServeError           the HTTP endpoint cannot be opened
 
 A message says where (`topic[partition]@offset`, a path such as `$.features.age`), what was
@@ -56,6 +57,10 @@ class BrokerError(StreamMonitorError):
 
 class EngineError(StreamMonitorError):
     """The commit protocol met an error that it may not pass over."""
+
+
+class StageHungError(EngineError):
+    """A stage does not come back from a call; only the end of the process frees it."""
 
 
 class ServeError(StreamMonitorError):

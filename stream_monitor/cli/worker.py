@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
+import sys
+import time
 
 from stream_monitor.cli.baseline import load_baseline
 from stream_monitor.cli.options import Subparsers, add_cluster_options, read_config
 from stream_monitor.engines.kafka.worker import KafkaWorker
+from stream_monitor.errors import StageHungError
 from stream_monitor.serve.health import Health
 from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.server import MetricsServer
+
+UNHEALTHY_S = 15.0
+"""A stage that is in one call for longer makes the worker unready."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -27,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(threadName)s: %(message)s",
+        format="%(asctime)s %(levelname)s %(message)s",
     )
     config = read_config(args)
     metrics, health = Metrics(), Health()
@@ -37,7 +44,12 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: worker.stop.set())
 
     def tell_health() -> None:
+        now = time.monotonic()
         for stage in worker.stages:
+            if (silent := now - stage.beat) > UNHEALTHY_S:
+                health.unhealthy(stage.name, f"in one call to Kafka for {silent:.0f} s")
+            else:
+                health.healthy(stage.name)
             if stage.ready.is_set():
                 health.restored(stage.name)
             else:
@@ -46,5 +58,11 @@ def run(args: argparse.Namespace) -> int:
     port = config.worker.port if args.port is None else args.port
     with MetricsServer(metrics, health, host=config.worker.host, port=port) as server:
         print(f"metrics at {server.url}/metrics", flush=True)
-        worker.run(tell_health)
+        try:
+            worker.run(tell_health)
+        except StageHungError as error:
+            # The thread that hangs would keep the interpreter from ending in order.
+            sys.stderr.write(f"stream-monitor: error: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)
     return 0

@@ -50,6 +50,10 @@ class Scripted:
         assert timeout > 0
         self._call("init")
 
+    def poll(self, timeout: float) -> int:
+        assert timeout == 0  # a commit does not wait to hear of trouble
+        return 0
+
     def begin_transaction(self) -> None:
         self._call("begin")
 
@@ -133,11 +137,31 @@ def test_an_illegal_generation_is_tried_again_with_fresh_metadata() -> None:
         *ATTEMPT,
         "offsets 2",
         "abort",
+        "init",  # out of step with the broker: another producer goes on
         *ATTEMPT,
         "offsets 3",
         "commit",
     ]
-    assert made == 1
+    assert made == 2
+
+
+def test_a_producer_that_lost_its_brokers_begins_no_other_transaction() -> None:
+    calls: list[str] = []
+    heard: list[Transactions] = []
+
+    class Hearing(Scripted):
+        def poll(self, timeout: float) -> int:
+            if self.calls[-1] == "commit":  # between two commits the connection broke
+                heard[0].wear()
+            return super().poll(timeout)
+
+    maker: Callable[[], Any] = lambda: Hearing(calls, {})  # noqa: E731 - typed as the engine's
+    heard.append(Transactions(KafkaConfig(topic_prefix="x."), maker, "judge"))
+    consumer: Any = Member()
+    heard[0].start()
+    heard[0].commit(consumer, OUTPUTS, OFFSETS)
+    heard[0].commit(consumer, OUTPUTS, OFFSETS)
+    assert calls == ["init", *ATTEMPT, "offsets 1", "commit", "init", *ATTEMPT, "offsets 2", "commit"]
 
 
 def test_five_attempts_are_all() -> None:

@@ -6,7 +6,9 @@ read uncommitted data or acknowledged by itself would break the promise without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -15,6 +17,9 @@ from stream_monitor.config import KafkaConfig
 from stream_monitor.errors import ConfigError
 from stream_monitor.records import Headers, Record
 
+log = logging.getLogger(__name__)
+
+COMPLAINTS_EVERY_S = 30.0
 Client = TypeVar("Client", Consumer, Producer)
 
 FIXED_CONSUMER: Mapping[str, Any] = {
@@ -98,9 +103,27 @@ def make_consumer(config: KafkaConfig, group: str, **extra: Any) -> Consumer:
     )
 
 
+class _Complaints:
+    """What a client says of its connections, one line in half a minute for each kind.
+
+    librdkafka's own log has sixty lines a second for as long as a broker is away.
+    """
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self._silent: dict[str, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now >= self._silent.get(error.name(), 0.0):
+            self._silent[error.name()] = now + COMPLAINTS_EVERY_S
+            log.warning("%s: %s", self._client, error.str())
+
+
 def _made(client: type[Client], settings: dict[str, Any]) -> Client:
+    name = str(settings.get("client.id", settings.get("transactional.id", "reader")))
     try:
-        return client(settings)
+        return client({"log_level": 0, "error_cb": _Complaints(name), **settings})
     except KafkaException as error:
         # librdkafka names the property and what is wrong with it.
         raise ConfigError(f"kafka.properties: {error.args[0].str()}") from error
@@ -111,11 +134,26 @@ def make_reader(config: KafkaConfig) -> Consumer:
     return make_consumer(config, "stream-monitor-reader", **{"auto.offset.reset": "earliest"})
 
 
-def make_producer(config: KafkaConfig, transactional_id: str, max_message_bytes: int) -> Producer:
-    """A transactional producer; `init_transactions` is the caller's."""
+def make_producer(
+    config: KafkaConfig,
+    transactional_id: str,
+    max_message_bytes: int,
+    on_trouble: Callable[[], None] = lambda: None,
+) -> Producer:
+    """A transactional producer; `init_transactions` is the caller's.
+
+    `on_trouble` is called from the producer's own calls when it lost a broker.
+    """
+    complaints = _Complaints(transactional_id)
+
+    def heard(error: KafkaError) -> None:
+        complaints(error)
+        on_trouble()
+
     return _made(
         Producer,
         {
+            "error_cb": heard,
             "linger.ms": 5,
             "compression.type": "lz4",
             **_user(config, FIXED_PRODUCER, _CONSUMER_ONLY),

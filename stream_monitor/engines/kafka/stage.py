@@ -94,6 +94,8 @@ class Stage(ABC):
         self._next_commit = 0.0
         self._refused = 0  # commits in a row
         self._watched = time.monotonic()
+        self.beat = time.monotonic()
+        """When the loop last went round, for who watches that it does."""
         self._consumer: Consumer | None = None
         self._transactions: Transactions | None = None
 
@@ -132,7 +134,9 @@ class Stage(ABC):
         """Until `stop` is set; a planned end commits what is processed, with a checkpoint."""
         replica = f"{self.group}-{self.config.worker.replica_name}"
         kafka, largest = self.config.kafka, self.config.limits.max_message_bytes
-        self._transactions = Transactions(kafka, lambda: make_producer(kafka, replica, largest), self.name)
+        self._transactions = Transactions(
+            kafka, lambda: make_producer(kafka, replica, largest, self._producer_in_trouble), self.name
+        )
         self._transactions.start()
         self._consumer = make_consumer(self.config.kafka, self.group, **{"client.id": replica})
         self._consumer.subscribe(
@@ -144,6 +148,7 @@ class Stage(ABC):
                 self._take(self._consume())
                 self._restore_pending()
                 self.on_round()
+                self.beat = time.monotonic()
                 if time.monotonic() >= self._next_commit:
                     self.commit()
                 self._watch()
@@ -154,6 +159,10 @@ class Stage(ABC):
             self._pending.clear()
             self._drop(sorted(self.owned))
             self._consumer.close()
+
+    def _producer_in_trouble(self) -> None:
+        if self._transactions is not None:
+            self._transactions.wear()
 
     def _consume(self) -> list[Any]:
         wait = min(0.05, max(0.001, self._next_commit - time.monotonic()))
@@ -350,6 +359,7 @@ class Stage(ABC):
         while self._pending:
             partition = self._pending[0]
             owned = self.create(partition)
+            self.beat = time.monotonic()
             if partition not in self._pending:
                 continue  # revoked meanwhile
             self._pending.remove(partition)

@@ -7,7 +7,8 @@ Steps, and what it means when one fails:
                      is normal while the group rebalances: abort, try again with new metadata
   4. commit          a time-out leaves the outcome open: the same call is repeated, which is
                      safe, and after it the producer is replaced (librdkafka's may be a transaction
-                     behind the broker's: confluentinc/librdkafka#5423); if it stays open the worker
+                     behind the broker's: confluentinc/librdkafka#5423), as it is when it lost its
+                     brokers since the last commit; if the outcome stays open the worker
                      ends, and the next one with the same transactional.id settles it in
                      `init_transactions`
   5. abort           after a failure in 2-4; a failure of the abort itself is fatal
@@ -32,6 +33,9 @@ ATTEMPTS = 5
 CALL_TIMEOUT_S = 10.0
 QUEUE_TIMEOUT_S = 30.0
 _BACKOFF_S = 0.05
+# After these, as after a lost connection, librdkafka's producer may be out of step with the
+# broker and wait in a later call far longer than it was told to: another one takes over.
+_WEARING = frozenset({"_TIMED_OUT", "_MSG_TIMED_OUT", "OUT_OF_ORDER_SEQUENCE_NUMBER", "_TRANSPORT"})
 _FENCED = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
 
 
@@ -46,7 +50,7 @@ class Transactions:
         self._config = config
         self._make = make
         self._producer = make()
-        self._worn = False  # whether a commit timed out: then another producer begins the next
+        self._worn = False  # whether another producer has to begin the next transaction
         self._stage = stage
         self.aborts: list[str] = []
         """Why attempts of the newest `commit` were given up."""
@@ -64,11 +68,16 @@ class Transactions:
                 "and may this user write transactional ids?"
             ) from error
 
+    def wear(self) -> None:
+        """Let another producer begin the next transaction."""
+        self._worn = True
+
     def commit(
         self, consumer: Consumer, outputs: Sequence[Output], offsets: Sequence[TopicPartition]
     ) -> None:
         """Write `outputs` and `offsets` or neither. `CommitRefused` after five aborted attempts."""
         self.aborts = []
+        self._producer.poll(0)  # hears whether it lost its brokers meanwhile
         for attempt in range(ATTEMPTS):
             if self._worn:
                 self.start()
@@ -149,6 +158,7 @@ class Transactions:
             ) from error
         if kafka_error.fatal():
             raise EngineError(f"{self._stage}: fatal in a transaction: {kafka_error.str()}") from error
+        self._worn |= kafka_error.name() in _WEARING
         try:
             self._producer.abort_transaction(CALL_TIMEOUT_S)
         except KafkaException as second:

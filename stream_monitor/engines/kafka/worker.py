@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaException
@@ -18,13 +19,15 @@ from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Stage
 from stream_monitor.engines.telemetry import Telemetry
-from stream_monitor.errors import BrokerError
+from stream_monitor.errors import BrokerError, StageHungError, StreamMonitorError
 from stream_monitor.records import TOPICS
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 STOP_TIMEOUT_S = 30.0
+HUNG_S = 60.0
+"""Longer than any sequence of bounded calls between two rounds of a loop should take."""
 TOPICS_TIMEOUT_S = 10.0
 _UNUSED = ("labels",)
 
@@ -62,19 +65,32 @@ class KafkaWorker:
             thread.start()
         while not self.stop.wait(POLL_S):
             on_poll()
+            self._check_beats()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for thread in threads:
             # Bounded: a stage that hangs in a call is left to the transaction timeout.
-            thread.join(STOP_TIMEOUT_S)
+            thread.join(max(0.0, deadline - time.monotonic()))
         if self._failed:
             failed = self._failed[0]
             if isinstance(failed, KafkaException):
                 raise BrokerError(f"Kafka: {failed.args[0].str()} ({failed.args[0].name()})") from failed
             raise failed
         if any(thread.is_alive() for thread in threads):
-            raise BrokerError(
+            raise StageHungError(
                 f"a stage did not end within {STOP_TIMEOUT_S:.0f} s; what it had open is aborted"
             )
         self._follower.close()
+
+    def _check_beats(self) -> None:
+        """`StageHungError` where a stage's loop has not gone round for long: its calls are all bounded."""
+        now = time.monotonic()
+        for stage in self.stages:
+            if now - stage.beat > HUNG_S:
+                self.stop.set()
+                raise StageHungError(
+                    f"{stage.name}: in one call for {HUNG_S:.0f} s; ending, so that a restart goes on from "
+                    "the last commit"
+                )
 
     def _publish(self) -> None:
         """Activate the configured baselines for any version; several workers may do it at once."""
@@ -91,7 +107,9 @@ class KafkaWorker:
             stage.run()
         except BaseException as error:
             # Whatever it is must end the worker: a stage that is silently gone loses the promise.
-            log.exception("%s failed", stage.name)
+            # What we raise on purpose says all in its message; a traceback is for the rest.
+            expected = isinstance(error, StreamMonitorError)
+            log.log(logging.ERROR, "%s failed: %s", stage.name, error, exc_info=None if expected else error)
             self._failed.append(error)
         finally:
             self.stop.set()
