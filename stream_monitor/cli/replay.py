@@ -51,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
         f"{engine.rows} rows in {time.monotonic() - began:.1f} s: {counts['alerts']} alerts, "
         f"{counts['detections']} detections, {counts['aggregates']} aggregates, in {args.out}"
     )
+    if engine.expired:
+        print(
+            f"{engine.expired} rows were not judged: each came more than `allowed_lateness` behind a row "
+            "before it; give the rows in the order of time"
+        )
     for alert in writer.alerts:
         labels, evidence = alert["labels"], alert["evidence"]
         told = f"{evidence['detector']} {evidence['channel']}, since {evidence['since']}"

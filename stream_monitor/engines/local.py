@@ -33,6 +33,11 @@ class LocalEngine:
         self._judge.follow()
         self.rows = 0
 
+    @property
+    def expired(self) -> int:
+        """Rows that came later than is allowed: counted, not judged."""
+        return sum(unit.expired for unit in self._judge.units())
+
     def run(self, batches: Iterable[EventBatch]) -> Iterator[Output]:
         """Outputs of all batches, and of the end: every window that holds rows is closed."""
         group: list[EventBatch] = []
