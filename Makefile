@@ -15,14 +15,15 @@ setup: $(STAMP)
 # The project itself is installed editable and without dependencies: those come from the lock
 # alone, each file checked by hash. The build backend is in the lock too.
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "needs Python 3.11 to 3.14; say PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "Setting up .venv from the locked packages: about a minute, once"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "needs Python 3.11 to 3.14; say PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 demo: setup
-	$(BIN)/python -m examples.flights $(ARGS)
+	@$(BIN)/python -m examples.flights $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest $(ARGS)

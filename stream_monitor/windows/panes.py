@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import overload
 
 from stream_monitor.events.columns import IntArray
+from stream_monitor.events.times import rfc3339
+
+__all__ = ["NEVER", "duration_name", "floor_to", "rfc3339"]
 
 NEVER = -(2**62)
 """A watermark before every event."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @overload
@@ -20,13 +20,6 @@ def floor_to(time: IntArray, length: int) -> IntArray: ...
 def floor_to(time: int | IntArray, length: int) -> int | IntArray:
     """The start of the interval of `length` µs that holds `time` (µs; int or array)."""
     return time - time % length
-
-
-def rfc3339(time: int) -> str:
-    """`time` (µs since the epoch) as RFC 3339 in UTC, microseconds only where there are any."""
-    moment = _EPOCH + timedelta(microseconds=time)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
 
 
 def duration_name(length: int) -> str:
