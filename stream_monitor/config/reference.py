@@ -94,6 +94,7 @@ worker.commit_interval: Time between Kafka transactions: how long an output may 
 worker.checkpoint_interval: Time between checkpoints of JUDGE: what a restart reads again at the most.
 worker.replica: The worker's name in its transactional ids: another for each worker, the same after a restart. Not given: the host's name.
 worker.max_ahead: How far, in event time, a partition may run ahead of the slowest one of the same worker that has records waiting.
+worker.series_limit: Prometheus series with a model label that one scrape of this worker holds at the most; what is left out is counted, see [metrics](metrics.md).
 idle.after: How long a partition says nothing until the worker moves its time by a tick; `never` writes none, and silent partitions hold all panes open.
 alert.generator_url: Written into each alert as `generatorURL`.
 alert.runbook_url: Written into each alert's annotations as `runbook_url`.

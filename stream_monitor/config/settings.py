@@ -159,7 +159,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The worker process. `replica` must be the same after a restart (default: the host's name).
 
-    `max_ahead` is how far, in event time, a partition may run ahead of the others.
+    `max_ahead` is how far, in event time, a partition may run ahead of the others. `series_limit`
+    bounds the series with a model label that one scrape of Prometheus holds.
     """
 
     host: str = "127.0.0.1"
@@ -168,6 +169,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     checkpoint_interval: Duration = 30 * SECOND
     replica: Name | None = None
     max_ahead: Duration = HOUR
+    series_limit: Count = 20_000
 
     @property
     def replica_name(self) -> str:
