@@ -10,10 +10,13 @@ from typing import Any, ClassVar
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
 from stream_monitor.engines.kafka import stage as module
 from stream_monitor.engines.kafka.clients import to_record
-from stream_monitor.engines.kafka.stage import Owned, Stage
+from stream_monitor.engines.kafka.ownership import Owned
+from stream_monitor.engines.kafka.reading import BaselineFollower
+from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.engines.kafka.transaction import CommitRefused
 from stream_monitor.errors import BrokerError, CodecError, EngineError
 from stream_monitor.records import Output, Record
@@ -164,7 +167,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, log: Log) -> tuple[EchoStage, Run]:
     stop = threading.Event()
-    made = EchoStage(Config(), Metrics(), stop)
+    config, directory = Config(), BaselineDirectory()
+    made = EchoStage(Shared(config, Metrics(), stop, directory, BaselineFollower(config.kafka, directory)))
     made._interval = 0.0
 
     def run(steps: list[Step]) -> Played:

@@ -6,7 +6,6 @@ checkpoint, reads from its offset with outputs suppressed up to the committed on
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,14 +13,13 @@ from typing import ClassVar
 
 from confluent_kafka import Consumer
 
-from stream_monitor.baselines.directory import BaselineDirectory
-from stream_monitor.config import Config
 from stream_monitor.engines.failpoints import failpoint
 from stream_monitor.engines.kafka.checkpoints import cut, join
 from stream_monitor.engines.kafka.clients import make_reader
-from stream_monitor.engines.kafka.reading import BaselineFollower, read_to_end
-from stream_monitor.engines.kafka.stage import Owned, Stage
-from stream_monitor.engines.telemetry import Telemetry
+from stream_monitor.engines.kafka.ownership import Owned
+from stream_monitor.engines.kafka.positions import committed_offset, log_range
+from stream_monitor.engines.kafka.reading import read_to_end
+from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.errors import StateError
 from stream_monitor.processors.judge import CLOCK, JudgePartition
 from stream_monitor.records import Output
@@ -33,18 +31,9 @@ class JudgeStage(Stage):
     name: ClassVar[str] = "judge"
     input: ClassVar[str] = "summaries"
 
-    def __init__(
-        self,
-        config: Config,
-        telemetry: Telemetry,
-        stop: threading.Event,
-        directory: BaselineDirectory,
-        follower: BaselineFollower,
-    ) -> None:
-        super().__init__(config, telemetry, stop)
-        self._directory = directory
-        self._follower = follower
-        self._every = config.worker.checkpoint_interval / 1e6
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._every = shared.config.worker.checkpoint_interval / 1e6
         self._due: dict[int, float] = {}  # when the next checkpoint of a partition is due
         self._chunks: dict[int, dict[str, int]] = {}
 
@@ -56,13 +45,13 @@ class JudgeStage(Stage):
     def create(self, partition: int) -> Owned:
         """Restore the last checkpoint; replay to the committed offset follows in the loop."""
         # The committed offset first, then state up to the end seen after it: it rules.
-        committed, _ = self.committed_offset(partition)
+        committed, _ = committed_offset(self.consumer, self.topic, partition)
         topic = self.config.kafka.topic("state")
         records = read_to_end(self._reader, topic, partition)
         restored = join(self.group, f"{topic}[{partition}]", records)
-        self._follower.refresh()
-        processor = JudgePartition(self.config, self._directory)
-        low, _ = self.log_range(partition)
+        self.follower.refresh()
+        processor = JudgePartition(self.config, self.directory)
+        low, _ = log_range(self.consumer, self.topic, partition)
         if CLOCK not in restored.parts:
             if committed is not None:
                 raise StateError(
@@ -97,7 +86,7 @@ class JudgeStage(Stage):
 
     def before_commit(self) -> None:
         """Activations that came since; taking one up goes with a checkpoint."""
-        self._follower.poll()
+        self.follower.poll()
         for partition, owned in self.owned.items():
             if not owned.replaying and owned.processor.follow():
                 self._due[partition] = 0.0

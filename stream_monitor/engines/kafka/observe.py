@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import ClassVar
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from stream_monitor.baselines.directory import BaselineDirectory
-from stream_monitor.config import Config
-from stream_monitor.engines.kafka.reading import BaselineFollower
-from stream_monitor.engines.kafka.stage import Owned, Stage, partition_count
-from stream_monitor.engines.telemetry import Telemetry
+from stream_monitor.engines.kafka.ownership import Owned
+from stream_monitor.engines.kafka.positions import committed_offset, log_range, partition_count
+from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.events.tick import encode_tick, is_tick
 from stream_monitor.events.times import LATEST
 from stream_monitor.processors.observe import ObservePartition, newest_of
@@ -35,20 +32,11 @@ class ObserveStage(Stage):
     name: ClassVar[str] = "observe"
     input: ClassVar[str] = "predictions"
 
-    def __init__(
-        self,
-        config: Config,
-        telemetry: Telemetry,
-        stop: threading.Event,
-        directory: BaselineDirectory,
-        follower: BaselineFollower,
-    ) -> None:
-        super().__init__(config, telemetry, stop)
-        self._directory = directory
-        self._follower = follower
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self._partitions = 0
         self._judges = 0
-        self._idle = None if config.idle.after is None else config.idle.after / 1e6
+        self._idle = None if shared.config.idle.after is None else shared.config.idle.after / 1e6
         self._next_idle = 0.0
         self._newest = NEVER  # newest event time known in the group, and when it was learned
         self._newest_at = 0.0
@@ -59,9 +47,9 @@ class ObserveStage(Stage):
         if not self._partitions:
             self._partitions = partition_count(self.consumer, self.topic)
             self._judges = partition_count(self.consumer, self.config.kafka.topic("summaries"))
-        offset, metadata = self.committed_offset(partition)
+        offset, metadata = committed_offset(self.consumer, self.topic, partition)
         fresh = offset is None
-        low, high = self.log_range(partition)
+        low, high = log_range(self.consumer, self.topic, partition)
         if offset is None:
             offset = high if self.config.kafka.start == "latest" else low
         elif offset < low:
@@ -72,7 +60,7 @@ class ObserveStage(Stage):
             offset = low
         processor = ObservePartition(
             self.config,
-            self._directory,
+            self.directory,
             partition=partition,
             partitions=self._partitions,
             judges=self._judges,
@@ -86,7 +74,7 @@ class ObserveStage(Stage):
 
     def before_commit(self) -> None:
         """Baselines that came since, so that binning starts with them."""
-        self._follower.poll()
+        self.follower.poll()
 
     def events(self, owned: Owned) -> int:
         """Rows decoded since the last call."""

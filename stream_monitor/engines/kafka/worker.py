@@ -17,7 +17,7 @@ from stream_monitor.engines.connection import admin_of, publish
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
-from stream_monitor.engines.kafka.stage import Stage
+from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError, StageHungError, StreamMonitorError
 from stream_monitor.records import TOPICS
@@ -48,8 +48,8 @@ class KafkaWorker:
         self._directory = BaselineDirectory()
         self._follower = BaselineFollower(config.kafka, self._directory)
         self._directory.refresh = self._follower.refresh
-        shared = (config, telemetry, self.stop, self._directory, self._follower)
-        self.stages: list[Stage] = [ObserveStage(*shared), JudgeStage(*shared)]
+        shared = Shared(config, telemetry, self.stop, self._directory, self._follower)
+        self.stages: list[Stage] = [ObserveStage(shared), JudgeStage(shared)]
         self._failed: list[BaseException] = []
 
     def run(self, on_poll: Callable[[], None] = lambda: None) -> None:
