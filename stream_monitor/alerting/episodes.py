@@ -53,11 +53,12 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something to tell: an episode that opened, joined, or ended."""
+    """Something to tell: an episode that opened, joined, or ended. `backfill`: in the past."""
 
     episode: Episode
     state: State
     time: int
+    backfill: bool = False
 
 
 class Incidents:

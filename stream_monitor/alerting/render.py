@@ -59,6 +59,7 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
         "episode": episode.id,
         "state": transition.state,
         "provisional": context.provisional,
+        "backfill": transition.backfill,
         "evidence": episode.detection
         | {"baseline": context.baseline, "config": context.config, "agreeing": episode.agreeing},
     }

@@ -80,7 +80,10 @@ class Alert(
     frozen=True,
     rename={"starts_at": "startsAt", "ends_at": "endsAt", "generator_url": "generatorURL"},
 ):
-    """One alert. `id` is the same wherever the same events are judged: drop repeats by it."""
+    """One alert. `id` is the same wherever the same events are judged: drop repeats by it.
+
+    `backfill`: about the past that a worker read at its first start; for the record, not to act on.
+    """
 
     schema: str
     id: str
@@ -96,6 +99,7 @@ class Alert(
     generator_url: str = ""
     provisional: bool = False
     episode: str | None = None
+    backfill: bool = False
 
 
 _decoder = msgspec.json.Decoder(Alert)

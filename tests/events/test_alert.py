@@ -27,6 +27,12 @@ def test_reading_loses_nothing_and_writing_is_stable() -> None:
     assert encode_alert(decode_alert(written)) == written
 
 
+def test_an_alert_that_says_nothing_of_backfill_is_live() -> None:
+    older = {name: value for name, value in EXAMPLE.items() if name != "backfill"}
+    assert decode_alert(json.dumps(older).encode()).backfill is False
+    assert read(backfill=True).backfill is True
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
