@@ -8,8 +8,7 @@ from pathlib import Path
 from stream_monitor.cli.baseline import load_baseline
 from stream_monitor.cli.options import Subparsers
 from stream_monitor.config import Config, ResolvedModel, load_config
-
-_SECOND = 1_000_000
+from stream_monitor.config.durations import duration_name
 
 
 def register(subparsers: Subparsers) -> None:
@@ -38,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(model: ResolvedModel) -> str:
-    windows = ", ".join(f"{window / _SECOND:g} s" for window in model.windows)
+    windows = ", ".join(map(duration_name, model.windows))
     budget = model.alert_budget
     return (
-        f"{model.name}: pane {model.pane / _SECOND:g} s, windows {windows}, "
+        f"{model.name}: pane {duration_name(model.pane)}, windows {windows}, "
         f"at most {budget.false_alarms:g} false alarm{'' if budget.false_alarms == 1 else 's'} "
         f"per {budget.per}, config hash {model.hash[:16]}"
     )

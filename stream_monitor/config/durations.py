@@ -12,7 +12,9 @@ HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 _UNITS: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_WRITTEN: Final = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+PATTERN: Final = r"([0-9]{1,9})(ms|s|m|h|d)"
+"""How a duration is written: a regular expression that the JSON Schema shares."""
+_WRITTEN: Final = re.compile(PATTERN)
 
 Period = Literal["day", "week", "month", "year"]
 PERIODS: Final[dict[Period, int]] = {"day": DAY, "week": 7 * DAY, "month": 30 * DAY, "year": 365 * DAY}
@@ -30,3 +32,11 @@ def parse_duration(text: object) -> int:
             f"{text!r} is not a duration; write a whole number and ms, s, m, h or d, as in `10s`"
         )
     return int(found[1]) * _UNITS[found[2]]
+
+
+def duration_name(length: int) -> str:
+    """A duration in microseconds as people write it: `200ms`, `10s`, `15m`, `1h`, `7d`."""
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if length and length % size == 0:
+            return f"{length // size}{unit}"
+    return f"{length // MILLISECOND}ms" if length else "0s"

@@ -10,7 +10,6 @@ a key, is an error, so the page cannot fall behind the code.
 from __future__ import annotations
 
 import sys
-import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import getdoc
@@ -19,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream_monitor.config.durations import DAY, HOUR, MILLISECOND, MINUTE, PERIODS, SECOND
+from stream_monitor.config.durations import DAY, PERIODS, duration_name
 from stream_monitor.config.settings import (
     AlertBudget,
     AlertConfig,
@@ -33,6 +32,7 @@ from stream_monitor.config.settings import (
     ModelConfig,
     WorkerConfig,
 )
+from stream_monitor.config.words import duration_rule, type_words
 from stream_monitor.records import TOPICS
 
 SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
@@ -200,49 +200,9 @@ def _keys(kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str, str
             continue
         at = f"{path}.{found.name}"
         hint = hints[found.name]
-        yield at, _type(hint), _default(found, hint)
+        yield at, "keys below" if hint in NESTED else type_words(hint), _default(found, hint)
         if hint in NESTED:
             yield from _keys(hint, at)
-
-
-def _type(hint: Any) -> str:
-    """A type in words, with the limits that its annotation sets."""
-    origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        if _duration_rule(hint):
-            return "duration"
-        limits = [(sign, getattr(item, key)) for item in hint.__metadata__ for key, sign in _SIGNS.items()]
-        shown = [f"{sign} {value:,}" for sign, value in limits if value is not None]
-        return ", ".join([_type(hint.__origin__), *shown])
-    if origin in (typing.Union, types.UnionType):
-        return _union(list(typing.get_args(hint)))
-    if origin is typing.Literal:
-        return " or ".join(f"`{value}`" for value in typing.get_args(hint))
-    if origin is dict:
-        return f"mapping of names to {_type(typing.get_args(hint)[1])}"
-    if origin in (list, tuple):
-        return f"list of {_type(typing.get_args(hint)[0])}s"
-    if hint in NESTED:
-        return "keys below"
-    return _WORDS[hint]
-
-
-_SIGNS: Final = {"ge": "≥", "gt": ">", "le": "≤"}
-_WORDS: Final[Mapping[Any, str]] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-
-
-def _union(members: list[Any]) -> str:
-    words = [_type(member) for member in members if member is not type(None)]
-    if "or never" in map(_duration_rule, members):
-        words.append("`never`")
-    return " or ".join(words)
-
-
-def _duration_rule(hint: Any) -> str | None:
-    """How `settings` marks a duration: `always`, `or never`; None for what is none."""
-    if typing.get_origin(hint) is not typing.Annotated:
-        return None
-    return next((item.extra["duration"] for item in hint.__metadata__ if item.extra), None)
 
 
 def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
@@ -252,19 +212,12 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
     if isinstance(value, msgspec.Struct):
         return "see below"
     if isinstance(value, tuple):
-        return f"`[{', '.join(_duration(item) for item in value)}]`"
-    if any(map(_duration_rule, [hint, *typing.get_args(hint)])):
-        return f"`{_duration(value)}`"
+        return f"`[{', '.join(duration_name(item) for item in value)}]`"
+    if any(map(duration_rule, [hint, *typing.get_args(hint)])):
+        return f"`{duration_name(value)}`"
     if value is None or value in ("", {}):
         return "none"
     return f"`{value}`"
-
-
-def _duration(length: int) -> str:
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
-        if length % size == 0:
-            return f"{length // size}{unit}"
-    return f"{length // MILLISECOND}ms"
 
 
 def main(arguments: Sequence[str]) -> int:
