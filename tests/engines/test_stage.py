@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
 from stream_monitor.engines.kafka import stage as module
-from stream_monitor.engines.kafka.clients import to_record
+from stream_monitor.messages import to_record
 from stream_monitor.engines.kafka.ownership import Owned
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Shared, Stage

@@ -15,7 +15,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from stream_monitor.config import KafkaConfig
 from stream_monitor.errors import ConfigError
-from stream_monitor.records import Headers, Record
 
 log = logging.getLogger(__name__)
 
@@ -174,20 +173,3 @@ def end_offset(message: Any) -> int | None:
     if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the client's constant
         return int(message.offset())
     return None
-
-
-def to_record(message: Any) -> Record:
-    """A plain record from a client message."""
-    headers: Headers = ()
-    given = message.headers()
-    if given:
-        headers = tuple((k, v if isinstance(v, bytes) else str(v or "").encode()) for k, v in given)
-    return Record(
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.timestamp()[1],
-        message.key(),
-        message.value(),
-        headers,
-    )

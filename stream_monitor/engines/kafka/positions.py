@@ -10,28 +10,10 @@ import time
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from stream_monitor.errors import BrokerError
+from stream_monitor.messages import TRANSIENT
 
 SEEK_TIMEOUT_S = 15.0
 COMMITTED_TIMEOUT_S = 20.0
-TRANSIENT = frozenset(
-    {
-        "_TRANSPORT",
-        "_ALL_BROKERS_DOWN",
-        "_TIMED_OUT",
-        "_RESOLVE",
-        "_MAX_POLL_EXCEEDED",
-        "LEADER_NOT_AVAILABLE",
-        "NOT_LEADER_FOR_PARTITION",
-        "COORDINATOR_NOT_AVAILABLE",
-        "NOT_COORDINATOR",
-        "_WAIT_COORD",
-        "COORDINATOR_LOAD_IN_PROGRESS",
-        "UNSTABLE_OFFSET_COMMIT",
-        "REQUEST_TIMED_OUT",
-        "NETWORK_EXCEPTION",
-    }
-)
-"""Names of errors that pass by themselves."""
 
 
 def seek(consumer: Consumer, topic: str, partition: int, offset: int) -> None:

@@ -13,8 +13,9 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import decode_activation
 from stream_monitor.config import KafkaConfig
-from stream_monitor.engines.kafka.clients import end_offset, make_reader, to_record
+from stream_monitor.engines.kafka.clients import end_offset, make_reader
 from stream_monitor.errors import BaselineError, BrokerError
+from stream_monitor.messages import to_record
 from stream_monitor.records import Record
 
 log = logging.getLogger(__name__)

@@ -22,13 +22,14 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
-from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer, to_record
+from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer
 from stream_monitor.engines.kafka.ownership import Owned, Ownership
-from stream_monitor.engines.kafka.positions import TRANSIENT, seek
+from stream_monitor.engines.kafka.positions import seek
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError, CodecError, EngineError
+from stream_monitor.messages import TRANSIENT, to_record
 from stream_monitor.records import TOPICS, Output, Record
 
 log = logging.getLogger(__name__)
