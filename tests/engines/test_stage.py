@@ -13,12 +13,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
 from stream_monitor.engines.kafka import stage as module
-from stream_monitor.messages import to_record
 from stream_monitor.engines.kafka.ownership import Owned
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.engines.kafka.transaction import CommitRefused
 from stream_monitor.errors import BrokerError, CodecError, EngineError
+from stream_monitor.messages import to_record
 from stream_monitor.records import Output, Record
 from stream_monitor.serve.metrics import Metrics
 
