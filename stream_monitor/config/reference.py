@@ -150,6 +150,24 @@ alert:
 - A change takes effect when workers restart. All workers of a group need the same file: what one observes another
   judges. A pane that is changed does not fit the state that is stored; see
   [operations](operations.md#starting-anew).
+
+`stream-monitor config show --config monitor.yaml` prints what holds: every default filled in, the environment put in
+place, and for each model the hash that alerts name. What it prints can be loaded again; of the client's properties
+those that may be secrets are redacted.
+
+Editors check and complete the file by its JSON Schema, [schemas/config.v1.json](../schemas/config.v1.json). An
+installed Stream Monitor prints it, and the first line of a file names it (for yaml-language-server: VS Code's YAML
+extension, Neovim, Emacs and others):
+
+```sh
+stream-monitor config schema > config.v1.json
+```
+
+```yaml
+# yaml-language-server: $schema=config.v1.json
+models:
+  car_loan:
+```
 """  # noqa: E501
 
 

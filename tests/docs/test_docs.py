@@ -35,7 +35,7 @@ from tests.docs.pages import (
     shell_commands,
 )
 
-WITHOUT_KAFKA = (["validate"], ["baseline", "create"], ["replay"])
+WITHOUT_KAFKA = (["validate"], ["config", "schema"], ["config", "show"], ["baseline", "create"], ["replay"])
 OTHER_YAML = {"groups", "scrape_configs", "rule_files"}
 DAY_MS = 86_400_000
 
@@ -95,7 +95,7 @@ def test_commands_that_need_no_kafka_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = build_parser().parse_args(args)
-    config = provide_config(given.config, getattr(given, "model", None))
+    config = provide_config(getattr(given, "config", None), getattr(given, "model", None))
     for file in getattr(given, "files", []):
         provide_rows(file, config, getattr(given, "model", None) or next(iter(config.models)))
     assert main(args) == 0, capsys.readouterr().err

@@ -17,7 +17,7 @@ def test_every_command_is_found(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     listed = capsys.readouterr().out
-    for command in ("baseline", "broker", "tick", "topics", "validate", "worker"):
+    for command in ("baseline", "broker", "config", "tick", "topics", "validate", "worker"):
         assert f"\n    {command} " in listed
 
 
