@@ -21,7 +21,8 @@ from stream_monitor.baselines.tables import Chunk, read_chunks
 from stream_monitor.config import ColumnMapping
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import Column, EventBatch, FloatArray, IntArray, NumberColumn
-from stream_monitor.events.times import check_times, explain, parse_times
+from stream_monitor.events.time_columns import check_times, parse_times
+from stream_monitor.events.times import explain
 
 ROWS = 65_536
 _EVENT_NAMES = {

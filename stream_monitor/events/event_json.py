@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from stream_monitor.events.rows import Table
+from stream_monitor.events.table import Table
 
 MAX_ID = 256
 MAX_NAME = 200

@@ -12,7 +12,7 @@ import orjson
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.event_json import MAX_ID, name_fault
-from stream_monitor.events.times import explain, parse_times, rfc3339
+from stream_monitor.events.times import explain, parse_time, rfc3339
 
 SCHEMA = "stream-monitor/label/v1"
 
@@ -58,10 +58,10 @@ def decode_label(value: bytes | None) -> Label:
     stamp = body["timestamp"]
     if type(stamp) not in (str, int, float):
         raise EventError("field_type", explain(stamp))
-    times, wrong_times = parse_times([stamp])
-    if wrong_times:
-        raise EventError("timestamp", wrong_times[0])
-    return Label(identity, label, int(times[0]), model)
+    time = parse_time(stamp)
+    if time is None:
+        raise EventError("timestamp", explain(stamp))
+    return Label(identity, label, time, model)
 
 
 def check_label(identity: object, label: object, model: object) -> None:

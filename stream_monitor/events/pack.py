@@ -32,7 +32,7 @@ from stream_monitor.events.arrow_frames import CONTINUATION, check_frames
 from stream_monitor.events.columns import CategoryColumn, Column, FloatArray, IntArray, NumberColumn
 from stream_monitor.events.event_json import MAX_FEATURES, MAX_ID, MAX_SEGMENTS, name_fault, version_text
 from stream_monitor.events.rows import vector_summaries
-from stream_monitor.events.times import check_times
+from stream_monitor.events.time_columns import check_times
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

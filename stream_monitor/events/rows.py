@@ -29,6 +29,7 @@ from stream_monitor.events.columns import (
     FloatArray,
     NumberColumn,
 )
+from stream_monitor.events.table import Table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,47 +38,11 @@ Scalar = float | int | str | bool | None
 Row = Mapping[str, Any]
 _NUMBERS: frozenset[type] = frozenset({float, int, type(None)})
 _WORDS: frozenset[type] = frozenset({str, bool, type(None)})
-_SPARSE = 8
-_DENSE_CELLS = 1_000_000
 
 
 def category_name(name: str) -> str:
     """The reserved key of the category reading of a column that mixes numbers and words."""
     return f"{name}\x00category"
-
-
-class Table:
-    """Rows seen once: their names where all have the same, their cells, and the cells' types."""
-
-    __slots__ = ("cells", "kinds", "names", "rows")
-
-    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
-        self.rows = rows
-        self.cells = list(chain.from_iterable(map(dict.values, rows)))
-        self.kinds = set(map(type, self.cells))
-        # A dict has no name twice, so equal concatenations mean equal names in each row.
-        first = list(rows[0]) if rows else []
-        same = len(self.cells) == len(first) * len(rows)
-        same = same and list(chain.from_iterable(rows)) == first * len(rows)
-        self.names: tuple[str, ...] | None = tuple(first) if same else None
-
-    def all_names(self) -> set[str]:
-        """Every name that some row has."""
-        return set(chain.from_iterable(self.rows) if self.names is None else self.names)
-
-    def widest(self) -> int:
-        """The largest number of names in one row; 0 without rows."""
-        return max(map(len, self.rows), default=0) if self.names is None else len(self.names)
-
-    def is_sparse(self) -> bool:
-        """Whether a table over all names would be much larger than what the rows hold.
-
-        Then one table per layout is right: memory stays in proportion to the input whatever
-        names it invents.
-        """
-        if self.names is not None:
-            return False
-        return len(self.all_names()) * len(self.rows) > max(_DENSE_CELLS, _SPARSE * len(self.cells))
 
 
 def columns_of(rows: Sequence[dict[str, Any]] | Table) -> dict[str, Column]:

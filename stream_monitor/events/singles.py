@@ -11,8 +11,9 @@ from stream_monitor.events.columns import CategoryColumn, Column, EventBatch, In
 from stream_monitor.events.deadletter import DeadLetter
 from stream_monitor.events.decoded import Decoded, Options, ahead, ahead_text
 from stream_monitor.events.event_json import Event, Fields, all_plain, fault, version_text
-from stream_monitor.events.rows import Table, category_column, columns_of, readings
-from stream_monitor.events.times import parse_times
+from stream_monitor.events.rows import category_column, columns_of, readings
+from stream_monitor.events.table import Table
+from stream_monitor.events.time_columns import parse_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

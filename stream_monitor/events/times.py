@@ -1,23 +1,17 @@
-"""Event times: RFC 3339 text and milliseconds to int64 microseconds UTC, many at once.
+"""Event times: RFC 3339 text and milliseconds to microseconds UTC, one at a time.
 
 The grammar is RFC 3339 (a superset of what `datetime.isoformat` writes with a time), with
 three liberties that loggers take: no zone means UTC, the zone may lack its colon, and the
 fraction may have any number of digits (those past the sixth are cut). It is checked here
 and not by the platform's parser, because those differ between versions and between one
-value and many: what a time means must not depend on the batch it came in.
+value and many: what a time means must not depend on the batch it came in. `time_columns`
+does the same for many at once; a test holds the two equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from stream_monitor.events.columns import FloatArray, IntArray
+import re
+from datetime import UTC, date, datetime
 
 SECOND = 1_000_000
 EARLIEST = 946_684_800 * SECOND
@@ -25,42 +19,27 @@ EARLIEST = 946_684_800 * SECOND
 LATEST = 4_102_444_800 * SECOND
 """2100-01-01T00:00:00Z in microseconds."""
 
-_BoolArray = NDArray[np.bool_]
-_SHORTEST, _LONGEST = 19, 40
-_DIGITS = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
-_PLUS, _MINUS, _DOT, _COMMA, _COLON, _ZERO = 43, 45, 46, 44, 58, 48
+_LONGEST = 40
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAYS_IN_400_YEARS = 146_097
+_TEXT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))?", re.ASCII
+)
 _FORMAT_HELP = "send RFC 3339 text such as 2026-01-31T12:00:00.5Z, or milliseconds since 1970"
 
 
-def parse_times(stamps: Sequence[object]) -> tuple[IntArray, dict[int, str]]:
-    """Times of `stamps` (str, int or float each) and, by row, what is wrong with the others.
+def parse_time(stamp: object) -> int | None:
+    """Microseconds UTC of one stamp (text, or a number of milliseconds since 1970).
 
-    Returns an int64 array of shape (n,) in microseconds UTC (0 where wrong) and a dict of
-    row -> message. Numbers are milliseconds since the epoch.
+    None where it is no time between 2000 and 2100; `explain` says why.
     """
-    kinds = set(map(type, stamps))
-    if kinds == {str}:
-        times, ok = _from_text(stamps)  # type: ignore[arg-type]
-    elif kinds <= {int, float}:
-        times, ok = _from_numbers(stamps)  # type: ignore[arg-type]
-    else:
-        times = np.zeros(len(stamps), np.int64)
-        ok = np.zeros(len(stamps), np.bool_)
-        text = [row for row, stamp in enumerate(stamps) if type(stamp) is str]
-        numbers = [row for row, stamp in enumerate(stamps) if type(stamp) in (int, float)]
-        times[text], ok[text] = _from_text([str(stamps[row]) for row in text])
-        times[numbers], ok[numbers] = _from_numbers([stamps[row] for row in numbers])  # type: ignore[misc]
-    ok &= (times >= EARLIEST) & (times < LATEST)
-    if ok.all():
-        return times, {}
-    wrong = {row: explain(stamps[row]) for row in np.flatnonzero(~ok).tolist()}
-    times[~ok] = 0
-    return times, wrong
-
-
-def check_times(times: IntArray) -> _BoolArray:
-    """Which of `times` (int64 microseconds, any shape) lie between 2000 and 2100."""
-    return (times >= EARLIEST) & (times < LATEST)
+    time: int | None = None
+    if type(stamp) is str:
+        time = _from_text(stamp)
+    elif (type(stamp) is int or type(stamp) is float) and abs(stamp) < LATEST / 1000:
+        # Below 2**53 after the product, so that float64 is exact to the microsecond.
+        time = round(float(stamp) * 1000.0)
+    return time if time is not None and EARLIEST <= time < LATEST else None
 
 
 def explain(stamp: object) -> str:
@@ -71,7 +50,7 @@ def explain(stamp: object) -> str:
                 return f"$.timestamp: {stamp!r} looks like {unit}; send milliseconds since 1970"
         return f"$.timestamp: {stamp!r} ms is outside 2000-01-01 to 2100-01-01"
     if type(stamp) is str:
-        if len(stamp) >= _SHORTEST and _from_text([stamp])[1][0]:
+        if _from_text(stamp) is not None:
             return f"$.timestamp: {stamp} is outside 2000-01-01 to 2100-01-01"
         return f"$.timestamp: {stamp[:_LONGEST]!r} is not a time; {_FORMAT_HELP}"
     return f"$.timestamp: {type(stamp).__name__} is not a time; {_FORMAT_HELP}"
@@ -86,96 +65,30 @@ def rfc3339(microseconds: int) -> str:
 
 def from_rfc3339(text: str) -> int:
     """Microseconds UTC of one RFC 3339 text; ValueError where it is none."""
-    times, ok = _from_text([text])
-    if not ok[0]:
+    time = _from_text(text)
+    if time is None:
         raise ValueError(f"{text[:_LONGEST]!r} is not a time; {_FORMAT_HELP}")
-    return int(times[0])
+    return time
 
 
-def _from_numbers(stamps: Sequence[float]) -> tuple[IntArray, _BoolArray]:
-    # Milliseconds up to the year 2100 times 1000 are below 2**53, so float64 is exact here.
-    milliseconds: FloatArray = np.array(stamps, dtype=np.float64)
-    ok = np.abs(milliseconds) < 1e13
-    return np.rint(np.where(ok, milliseconds, 0.0) * 1000.0).astype(np.int64), ok
-
-
-def _from_text(texts: Sequence[str]) -> tuple[IntArray, _BoolArray]:
-    times = np.zeros(len(texts), np.int64)
-    ok = np.zeros(len(texts), np.bool_)
-    lengths = set(map(len, texts))
-    if len(lengths) == 1:
-        length = lengths.pop()
-        return _one_length(texts, length) if _SHORTEST <= length <= _LONGEST else (times, ok)
-    each = np.fromiter(map(len, texts), np.int64, len(texts))
-    for length in sorted(lengths):
-        if _SHORTEST <= length <= _LONGEST:
-            rows = np.flatnonzero(each == length)
-            times[rows], ok[rows] = _one_length([texts[row] for row in rows.tolist()], length)
-    return times, ok
-
-
-def _one_length(texts: Sequence[str], length: int) -> tuple[IntArray, _BoolArray]:
-    """Texts of `length` characters each, read as a matrix: one row of it per character."""
-    raw = "".join(texts).encode("ascii", "replace")
-    chars = np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(len(texts), length).T)
-    digits = (chars - np.uint8(_ZERO)).astype(np.int64)  # wraps to > 9 for what is no digit
-    ok = (digits[list(_DIGITS)] <= 9).all(axis=0)
-    ok &= (chars[4] == _MINUS) & (chars[7] == _MINUS) & (chars[13] == _COLON) & (chars[16] == _COLON)
-    ok &= (chars[10] == ord("T")) | (chars[10] == ord(" ")) | (chars[10] == ord("t"))
-    year = digits[0] * 1000 + digits[1] * 100 + digits[2] * 10 + digits[3]
-    month, day = digits[5] * 10 + digits[6], digits[8] * 10 + digits[9]
-    hour, minute = digits[11] * 10 + digits[12], digits[14] * 10 + digits[15]
-    second = digits[17] * 10 + digits[18]
-    ok &= (month >= 1) & (month <= 12) & (day >= 1) & (hour <= 23) & (minute <= 59)
-    ok &= (second <= 59) | ((second == 60) & (minute == 59))  # a leap second
-    months = np.where(ok, (year - 1970) * 12 + month - 1, 0)
-    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    after = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    ok &= day <= after - first
-    seconds = (((first + day - 1) * 24 + hour) * 60 + minute) * 60 + second
-    width, shift, zone_ok = _zones(chars, digits, length)
-    ok &= zone_ok
-    micro = np.zeros(len(texts), np.int64)
-    for size in set(width.tolist()):
-        rows = width == size
-        fraction, fraction_ok = _fraction(chars, digits, length - size)
-        micro = np.where(rows, fraction, micro)
-        ok &= fraction_ok | ~rows
-    return np.where(ok, (seconds - shift) * SECOND + micro, 0), ok
-
-
-def _zones(chars: NDArray[np.uint8], digits: IntArray, length: int) -> tuple[IntArray, IntArray, _BoolArray]:
-    """Per row: characters that the zone takes, its offset in seconds, whether it is one."""
-    rows = chars.shape[1]
-    zulu = (chars[-1] == ord("Z")) | (chars[-1] == ord("z"))
-    width, shift = zulu.astype(np.int64), np.zeros(rows, np.int64)
-    ok = np.ones(rows, np.bool_)
-    for size, at in ((6, (-5, -4, -2, -1)), (5, (-4, -3, -2, -1))):
-        if length < _SHORTEST + size or zulu.all():
-            continue
-        sign = chars[-size]
-        here = ((sign == _PLUS) | (sign == _MINUS)) & (width == 0)
-        if size == 6:
-            here &= chars[-3] == _COLON
-        number = [digits[position] for position in at]
-        hours, minutes = number[0] * 10 + number[1], number[2] * 10 + number[3]
-        fine = (np.max(number, axis=0) <= 9) & (hours <= 23) & (minutes <= 59)
-        ok &= fine | ~here
-        width[here] = size
-        shift = np.where(here & fine, np.where(sign == _MINUS, -60, 60) * (hours * 60 + minutes), shift)
-    return width, shift, ok
-
-
-def _fraction(chars: NDArray[np.uint8], digits: IntArray, end: int) -> tuple[IntArray, _BoolArray]:
-    """Microseconds of the characters [19, end), which are nothing or a point and digits."""
-    rows = chars.shape[1]
-    micro = np.zeros(rows, np.int64)
-    if end == _SHORTEST:
-        return micro, np.ones(rows, np.bool_)
-    if end < _SHORTEST + 2:
-        return micro, np.zeros(rows, np.bool_)
-    ok = (chars[19] == _DOT) | (chars[19] == _COMMA)
-    ok &= (digits[20:end] <= 9).all(axis=0)
-    for place, row in zip((100_000, 10_000, 1_000, 100, 10, 1), digits[20 : min(end, 26)], strict=False):
-        micro += np.where(ok, row, 0) * place
-    return micro, ok
+def _from_text(text: str) -> int | None:
+    found = _TEXT.fullmatch(text) if len(text) <= _LONGEST else None
+    if found is None:
+        return None
+    year, month, day, hour, minute, second = map(int, found.group(1, 2, 3, 4, 5, 6))
+    if hour > 23 or minute > 59 or second > 60 or (second == 60 and minute < 59):  # a leap second
+        return None
+    try:
+        # The calendar repeats every 400 years; `date` knows no year 0.
+        days = date(2000 + year % 400, month, day).toordinal() + (year // 400 - 5) * _DAYS_IN_400_YEARS
+    except ValueError:
+        return None
+    micro = int((found[7] or "").ljust(6, "0")[:6])
+    sign, hours, minutes = found.group(8, 9, 10)
+    shift = 0
+    if sign:
+        if int(hours) > 23 or int(minutes) > 59:
+            return None
+        shift = (int(hours) * 60 + int(minutes)) * (-60 if sign == "-" else 60)
+    seconds = (((days - _EPOCH) * 24 + hour) * 60 + minute) * 60 + second - shift
+    return seconds * SECOND + micro

@@ -1,22 +1,22 @@
-"""From what a model server logs to messages: packs where there are many events, else JSON."""
+"""From what a model server logs to messages: packs where there are many events, else JSON.
+
+JSON needs orjson alone. Packs need numpy and pyarrow, see `packing`; they are looked for once.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
 from stream_monitor.errors import EventError
-from stream_monitor.events.columns import MISSING, CategoryColumn, Column, NumberColumn
 from stream_monitor.events.event_json import Event, Fields, all_plain, fault, version_text
-from stream_monitor.events.pack import MAX_ROWS, encode_pack
-from stream_monitor.events.rows import Table, category_column, category_name, columns_of
-from stream_monitor.events.singles import prediction_columns
-from stream_monitor.events.times import parse_times
+from stream_monitor.events.times import explain, parse_time
 
 _PLAIN = frozenset({float, int, str, bool, type(None), list, dict})
 
@@ -36,8 +36,33 @@ class Refused(NamedTuple):
     detail: str
 
 
-def milliseconds(stamp: datetime | float | str) -> float | str:
-    """A timestamp as event JSON has it: a naive datetime is UTC, numbers are milliseconds."""
+class Packing(NamedTuple):
+    """How `least` to `most` events of one model version become a pack."""
+
+    encode: Callable[[str, str, list[Event]], bytes]
+    least: int
+    most: int
+
+
+def find_packing(least: int | None, most: int) -> Packing | None:
+    """Packs of `least` to `most` events; None where `least` is, or where pyarrow is not installed.
+
+    Loads numpy and pyarrow, which takes a quarter of a second.
+    """
+    if least is None or any(find_spec(name) is None for name in ("numpy", "pyarrow")):
+        return None
+    from stream_monitor.sdk.packing import MAX_ROWS, pack_events  # noqa: PLC0415 - the heavy part
+
+    return Packing(pack_events, least, min(most, MAX_ROWS))
+
+
+def milliseconds(stamp: Any) -> Any:
+    """A timestamp as event JSON has it: a naive datetime is UTC, numbers are milliseconds.
+
+    What numpy calls a number or a time is taken too; all else is left for `parse_time` to judge.
+    """
+    if hasattr(stamp, "tolist"):
+        stamp = stamp.tolist()
     if isinstance(stamp, datetime):
         zoned = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
         since = zoned - datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,27 +71,25 @@ def milliseconds(stamp: datetime | float | str) -> float | str:
 
 
 def encode(
-    events: list[Event], *, pack_min: int, pack_max: int, max_bytes: int
+    events: list[Event], *, packing: Packing | None, max_bytes: int
 ) -> tuple[list[Message], list[Refused]]:
     """Messages for `events` (fields as in event.v1.json; values may be numpy scalars).
 
-    Events of one model version travel as packs of up to `pack_max` where there are at least
-    `pack_min` of them, else one by one as JSON. A message has at most `max_bytes`; an event
-    that alone has more is refused.
+    Events of one model version travel as packs where there are enough of them, else one by one
+    as JSON. A message has at most `max_bytes`; an event that alone has more is refused.
     """
     events, refused = _check(events)
+    if packing is None:
+        return _singles(events, max_bytes, refused), refused
     groups: dict[tuple[str, str], list[Event]] = {}
     for event in events:
         pair = event["model"], version_text(event.get("model_version"))
         groups.setdefault(pair, []).append(event)
     messages: list[Message] = []
     for (model, version), members in groups.items():
-        for start in range(0, len(members), min(pack_max, MAX_ROWS)):
-            part = members[start : start + min(pack_max, MAX_ROWS)]
-            if len(part) < pack_min:
-                messages += _singles(part, max_bytes, refused)
-            else:
-                messages += _pack(model, version, part, pack_min, max_bytes, refused)
+        for start in range(0, len(members), packing.most):
+            part = members[start : start + packing.most]
+            messages += _packs(model, version, part, packing, max_bytes, refused)
     return messages, refused
 
 
@@ -89,9 +112,11 @@ def _check(events: list[Event]) -> tuple[list[Event], list[Refused]]:
         refused = [
             Refused(event, *wrong) for event, wrong in zip(events, faults, strict=True) if wrong is not None
         ]
-    wrong_times = parse_times([fields.stamps[row] for row in good])[1] if good else {}
-    refused += [Refused(events[good[at]], "timestamp", detail) for at, detail in wrong_times.items()]
-    return [events[row] for at, row in enumerate(good) if at not in wrong_times], refused
+    undated = {row for row in good if parse_time(fields.stamps[row]) is None}
+    refused += [
+        Refused(events[row], "timestamp", explain(fields.stamps[row])) for row in good if row in undated
+    ]
+    return [events[row] for row in good if row not in undated], refused
 
 
 def _plain_event(event: Event) -> Event:
@@ -113,8 +138,8 @@ def plain(value: Any) -> Any:
             return math.copysign(math.inf, value)
     if type(value) in _PLAIN and type(value) is not list:
         return value
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
+    if hasattr(value, "tolist"):
+        return value.tolist()  # numpy's scalars and arrays, and all that imitate them
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     for kind in (str, int, float):
@@ -148,72 +173,21 @@ def _dumps(event: Event) -> bytes:
         return orjson.dumps(_plain_event(event))
 
 
-def _pack(
-    model: str, version: str, events: list[Event], pack_min: int, max_bytes: int, refused: list[Refused]
+def _packs(
+    model: str, version: str, events: list[Event], packing: Packing, max_bytes: int, refused: list[Refused]
 ) -> list[Message]:
+    if len(events) < packing.least:
+        return _singles(events, max_bytes, refused)
     try:
-        value = _encode_pack(model, version, events)
+        value = packing.encode(model, version, events)
     except (EventError, ValueError, OverflowError):
         # A column with both numbers and strings, hardly two rows alike, or one bad value.
         return _singles(events, max_bytes, refused)
     if len(value) <= max_bytes:
         return [Message(value, len(events))]
-    if len(events) < 2 * pack_min:
+    if len(events) < 2 * packing.least:
         return _singles(events, max_bytes, refused)
     half = len(events) // 2
-    return _pack(model, version, events[:half], pack_min, max_bytes, refused) + _pack(
-        model, version, events[half:], pack_min, max_bytes, refused
+    return _packs(model, version, events[:half], packing, max_bytes, refused) + _packs(
+        model, version, events[half:], packing, max_bytes, refused
     )
-
-
-def _encode_pack(model: str, version: str, events: list[Event]) -> bytes:
-    fields = Fields(events)
-    segments = Table([parts or {} for parts in fields.segments])
-    features = Table(fields.features)
-    answers = [answer if type(answer) is dict else {"prediction": answer} for answer in fields.answers]
-    if features.is_sparse() or segments.is_sparse() or Table(answers).is_sparse():
-        raise EventError("limit", "too few values for so many names")
-    answered = prediction_columns(fields.answers)
-    prediction = answered.pop("prediction", None)
-    columns = _one_reading(columns_of(features))
-    if any("\x00" in name for name in [*columns, *answered]):
-        raise EventError("field_type", "a column mixes numbers and strings")
-    failed = any(fields.errors)
-    traced = any(event.get("trace") is not None for event in events)
-    return encode_pack(
-        model,
-        version,
-        ids=fields.ids,
-        times=parse_times(fields.stamps)[0],
-        features=columns,
-        prediction=prediction,
-        probabilities={name.removeprefix("prediction."): column for name, column in answered.items()},
-        latency_ms=(
-            np.array(fields.latencies, np.float64)
-            if any(value is not None for value in fields.latencies)
-            else None
-        ),
-        error=np.array([bool(error) for error in fields.errors]) if failed else None,
-        segments={
-            name: category_column([row.get(name) for row in segments.rows]) for name in segments.all_names()
-        },
-        trace=[_trace(event.get("trace")) for event in events] if traced else None,
-    )
-
-
-def _one_reading(columns: dict[str, Column]) -> dict[str, Column]:
-    """Strings among which NaN stands for "none" (as pandas has it) are a category column."""
-    for name in [name for name in columns if category_name(name) in columns]:
-        numbers, words = columns[name], columns[category_name(name)]
-        if (
-            isinstance(numbers, NumberColumn)
-            and isinstance(words, CategoryColumn)
-            and np.isnan(numbers.values).all()
-        ):
-            columns[name] = CategoryColumn(np.maximum(words.codes, np.int32(MISSING)), words.categories)
-            del columns[category_name(name)]
-    return columns
-
-
-def _trace(trace: Any) -> str | None:
-    return trace if trace is None or type(trace) is str else orjson.dumps(trace).decode()

@@ -10,13 +10,11 @@ import atexit
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.label import Label, check_label, encode_label
-from stream_monitor.events.times import EARLIEST, LATEST, explain, parse_times
+from stream_monitor.events.times import explain, parse_time
 from stream_monitor.sdk.encode import milliseconds, plain
 from stream_monitor.sdk.sending import (
     Deliveries,
@@ -28,6 +26,13 @@ from stream_monitor.sdk.sending import (
 
 if TYPE_CHECKING:
     from stream_monitor.sdk.sending import ProducerLike
+
+
+class Scalar(Protocol):
+    """A number or a text as numpy has it (`np.float32`, `np.str_` ...)."""
+
+    def tolist(self) -> Any:
+        """The same as Python has it."""
 
 
 class LabelLogger:
@@ -59,7 +64,7 @@ class LabelLogger:
     def log(
         self,
         id: str,  # noqa: A002 - the word of the label's schema
-        label: float | str | bool | np.generic,
+        label: float | str | bool | Scalar,
         *,
         timestamp: datetime | float | str | None = None,
         model: str | None = None,
@@ -109,13 +114,7 @@ class LabelLogger:
 
 def _moment(stamp: float | str) -> int:
     """Microseconds UTC of a label's timestamp; EventError where it is none."""
-    if isinstance(stamp, int | float):
-        # One number needs no arrays: this runs once a label.
-        moment = round(stamp * 1000) if abs(stamp) < LATEST else LATEST
-        if EARLIEST <= moment < LATEST:
-            return moment
+    time = parse_time(stamp)
+    if time is None:
         raise EventError("timestamp", explain(stamp))
-    times, wrong = parse_times([stamp])
-    if wrong:
-        raise EventError("timestamp", wrong[0])
-    return int(times[0])
+    return time

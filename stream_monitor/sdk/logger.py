@@ -22,13 +22,14 @@ from typing import Any
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.event_json import Event, name_fault, version_text
-from stream_monitor.sdk.encode import Message, Refused, encode, milliseconds
+from stream_monitor.sdk.encode import Message, Refused, encode, find_packing, milliseconds
 from stream_monitor.sdk.sending import (
     Deliveries,
     ProducerFactory,
     ProducerLike,
     Properties,
     kafka_producer,
+    load_client,
     producer_settings,
 )
 
@@ -41,9 +42,9 @@ class PredictionLogger:
 
     `version` (text or integer) can be overridden by each event. `properties` are librdkafka
     settings and win over the defaults here (idempotent, lz4). `queue_size` bounds the events
-    that wait, `linger_ms` how long they do; from `pack_min` waiting events on they travel as
-    Arrow packs of up to `pack_max`, below that as JSON. Raises EventError for a model or
-    version name that could never be counted.
+    that wait, `linger_ms` how long they do. Where pyarrow is installed, from `pack_min` waiting
+    events on they travel as Arrow packs of up to `pack_max`; else, or where `pack_min` is None,
+    as JSON. Raises EventError for a model or version name that could never be counted.
 
     `sent`, `failed` and `dropped` count events: delivered, refused by the schema or by Kafka,
     lost to a full queue. The thread and the producer start at the first event, and again in a
@@ -63,7 +64,7 @@ class PredictionLogger:
         properties: Properties | None = None,
         queue_size: int = 100_000,
         linger_ms: float = 50.0,
-        pack_min: int = 8,
+        pack_min: int | None = 8,
         pack_max: int = 500,
         max_bytes: int = 900_000,
         producer: ProducerFactory = kafka_producer,
@@ -80,7 +81,11 @@ class PredictionLogger:
         self._topic = topic
         self._queue_size = queue_size
         self._linger = linger_ms / 1000
-        self._pack_min, self._pack_max, self._max_bytes = pack_min, pack_max, max_bytes
+        self._pack_max, self._max_bytes = pack_max, max_bytes
+        # What is heavy is loaded here, while the server starts, and not by the thread: a server
+        # that forks while another thread imports leaves the child a lock that nobody releases.
+        self._packing = find_packing(pack_min, pack_max)
+        load_client()
         self._clock = clock
         self._closed = False
         self._last_moment: float | None = None
@@ -236,9 +241,8 @@ class PredictionLogger:
             self._produce(self._producer, message, deadline)
 
     def _encode(self, events: list[Event]) -> tuple[list[Message], list[Refused]]:
-        limits = {"pack_min": self._pack_min, "pack_max": self._pack_max, "max_bytes": self._max_bytes}
         try:
-            return encode(events, **limits)
+            return encode(events, packing=self._packing, max_bytes=self._max_bytes)
         except Exception as error:  # one event that surprises must not take the others with it  # noqa: BLE001
             if len(events) == 1:
                 return [], [Refused(events[0], "field_type", f"{type(error).__name__}: {error}")]

@@ -36,9 +36,14 @@ class ProducerLike(Protocol):
 ProducerFactory = Callable[[dict[str, Any]], ProducerLike]
 
 
+def load_client() -> None:
+    """Load librdkafka, which takes a while and so is not done when this package is imported."""
+    import confluent_kafka  # noqa: F401, PLC0415
+
+
 def kafka_producer(settings: dict[str, Any]) -> ProducerLike:
-    """A real producer; imported on first use, since loading librdkafka takes a while."""
-    from confluent_kafka import Producer  # noqa: PLC0415
+    """A real producer."""
+    from confluent_kafka import Producer  # noqa: PLC0415 - see load_client
 
     return Producer(settings)
 

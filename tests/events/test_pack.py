@@ -17,7 +17,7 @@ from stream_monitor.events.arrow_frames import check_frames
 from stream_monitor.events.columns import CategoryColumn, NumberColumn
 from stream_monitor.events.pack import encode_pack, is_pack, read_pack
 from stream_monitor.events.prediction import decode_events
-from stream_monitor.sdk.encode import encode
+from stream_monitor.sdk.encode import encode, find_packing
 from tests.events.build import NOON, event, facts, record
 from tests.events.test_prediction import EVENTS
 
@@ -57,7 +57,7 @@ def words(value: bytes, name: str) -> list[str | None]:
 def test_packs_say_what_json_says(events: list[dict[str, Any]], pack_min: int) -> None:
     plain = [json.loads(orjson.dumps(one | {"id": str(row)})) for row, one in enumerate(events)]
     singles = decode_events([record(one, row) for row, one in enumerate(plain)], keep_ids=True)
-    messages, refused = encode(plain, pack_min=pack_min, pack_max=5, max_bytes=900_000)
+    messages, refused = encode(plain, packing=find_packing(pack_min, 5), max_bytes=900_000)
     assert not refused
     assert sum(message.events for message in messages) == len(plain)
     sent = decode_events([record(message.value, row) for row, message in enumerate(messages)], keep_ids=True)

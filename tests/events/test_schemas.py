@@ -103,7 +103,7 @@ def test_events_as_the_logger_writes_them() -> None:
     sent = [
         event(timestamp=NOON + 0.25, features={"x": np.float64(2), "y": np.nan}, trace={"traceparent": "00"})
     ]
-    (message,), refused = encode(sent, pack_min=8, pack_max=500, max_bytes=10_000)
+    (message,), refused = encode(sent, packing=None, max_bytes=10_000)
     assert not refused
     assert errors("event.v1", json.loads(message.value)) == []
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_monitor.events.times import EARLIEST, LATEST, from_rfc3339, parse_times, rfc3339
+from stream_monitor.events.time_columns import parse_times
+from stream_monitor.events.times import EARLIEST, LATEST, explain, from_rfc3339, parse_time, rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ZONES = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda minutes: timezone(timedelta(minutes=minutes)))
@@ -117,3 +118,31 @@ def test_a_time_does_not_depend_on_its_neighbours(stamps: list[object]) -> None:
     assert times.tolist() == [int(one[0]) for one, _ in alone]
     assert sorted(wrong) == [row for row, (_, bad) in enumerate(alone) if bad]
     assert times.dtype == np.int64
+
+
+PIECES = st.sampled_from(
+    ["2026-01-31", "0000-02-29", "1900-02-29", "2000-02-29", "9999-12-31", "T", "t", " ", "12:00:00",
+     "23:59:60", "12:30:60", "24:00:00", ".", ",", ".5", ",123456789", "Z", "z", "+", "-", "+05:30",
+     "-0530", "+24:00", "\uff12", "1", "-05", ":"]
+)  # fmt: skip
+NEARLY = st.lists(PIECES, min_size=2, max_size=7).map("".join)
+STAMPS = st.one_of(
+    NEARLY,
+    st.builds("2026-01-31T12:00:00{}{}".format, st.sampled_from(["", ".", ".5", ",1234567"]), PIECES),
+    st.text(alphabet="0123456789-:.+TZ ", min_size=17, max_size=42),
+    st.floats(),
+    st.floats(EARLIEST / 1000 - 1, LATEST / 1000 + 1),
+    st.integers(EARLIEST // 1000 - 1, LATEST // 1000 + 1),
+    st.integers(),
+    st.none(),
+    st.booleans(),
+)
+
+
+@given(st.lists(STAMPS, min_size=1, max_size=12))
+@settings(max_examples=1_000)
+def test_a_stamp_means_the_same_alone_and_among_others(stamps: list[object]) -> None:
+    times, wrong = parse_times(stamps)
+    alone = [parse_time(stamp) for stamp in stamps]
+    assert [None if row in wrong else int(time) for row, time in enumerate(times)] == alone
+    assert wrong == {row: explain(stamp) for row, stamp in enumerate(stamps) if alone[row] is None}

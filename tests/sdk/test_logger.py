@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from multiprocessing.connection import Connection
@@ -146,6 +147,14 @@ def test_messages_stay_below_the_limit(factory: Factory) -> None:
     logger.close()
 
 
+def test_packs_can_be_declined(factory: Factory) -> None:
+    with closing(PredictionLogger("k:1", "m", producer=factory, linger_ms=NEVER, pack_min=None)) as logger:
+        for number in range(20):
+            logger.log({"x": number}, 1)
+        logger.flush()
+    assert [orjson.loads(value)["features"] for value in values(factory)] == [{"x": n} for n in range(20)]
+
+
 @pytest.mark.parametrize(
     ("stamp", "time"),
     [
@@ -155,6 +164,8 @@ def test_messages_stay_below_the_limit(factory: Factory) -> None:
         (NOON, NOON * 1000),
         (NOON + 0.5, NOON * 1000 + 500),
         ("2026-01-31T12:00:00Z", NOON * 1000),
+        (np.float64(NOON), NOON * 1000),
+        (np.datetime64("2026-01-31T12:00:00.000001", "us"), NOON * 1000 + 1),
     ],
 )
 def test_timestamps(logger: PredictionLogger, factory: Factory, stamp: Any, time: int) -> None:
