@@ -132,6 +132,7 @@ def _value(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
 def _mapping(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
     if path == "models":
         return {
+            "description": "Models by name. One that is not named is watched with the defaults.",
             "type": ["object", "null"],
             "propertyNames": {"minLength": 1, "maxLength": MAX_MODEL_NAME},
             "additionalProperties": _struct(ModelConfig, "models.NAME", words),
