@@ -72,12 +72,11 @@ def _struct(kind: type[msgspec.Struct], path: str, words: dict[str, str]) -> dic
     for found in msgspec.structs.fields(kind):
         if kind is ModelConfig and found.name == "out_of_orderness":
             continue  # a partition carries many models
-        at = f"{path}.{found.name}" if path else found.name
-        told = at.replace("models.NAME", "defaults") if found.name in _INHERITED else at
-        described = {"description": words[told]} if told in words else {}
-        if kind is not ModelConfig or found.name not in _INHERITED:  # else it is what `defaults` says
-            described |= _default(found, hints[found.name])
-        properties[found.name] = {**_value(hints[found.name], at, words), **described}
+        inherits = kind is ModelConfig and found.name in _INHERITED
+        at = f"{'defaults' if inherits else path}.{found.name}".removeprefix(".")
+        described = {"description": words[at]} if at in words else {}
+        whole = {**_value(hints[found.name], at, words), **described, **_default(found, hints[found.name])}
+        properties[found.name] = _without_defaults(whole) if inherits else whole
     about = " ".join((getdoc(kind) or "").partition("\n\n")[0].split())
     return {
         "description": about,
@@ -85,6 +84,14 @@ def _struct(kind: type[msgspec.Struct], path: str, words: dict[str, str]) -> dic
         "additionalProperties": False,
         "properties": properties,
     }
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a model does not say is what `defaults` says, whatever that is."""
+    plain = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in plain:
+        plain["properties"] = {k: _without_defaults(inner) for k, inner in plain["properties"].items()}
+    return plain
 
 
 _INHERITED: Final = frozenset(Defaults.__struct_fields__)
