@@ -13,6 +13,8 @@ from stream_monitor.records import Output
 from stream_monitor.windows.panes import rfc3339
 
 SCHEMA = "stream-monitor/alert/v1"
+SEVERITY = "warning"
+"""Of every alert: how bad a drift is only its owner can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
         "model": context.model,
         "version": context.version,
         "feature": episode.feature,
-        "severity": "warning",
+        "severity": SEVERITY,
     }
     fingerprint = hashlib.sha256(
         "\x1f".join(f"{k}\x1e{v}" for k, v in sorted(labels.items())).encode()

@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     config = read_config(args)
-    metrics, health = Metrics(), Health()
+    metrics = Metrics(series_limit=config.worker.series_limit, configured=config.models)
+    health = Health()
     baselines = {name: b for name in sorted(config.models) if (b := load_baseline(config, name)) is not None}
     worker = KafkaWorker(config, metrics, baselines)
     for number in (signal.SIGTERM, signal.SIGINT):

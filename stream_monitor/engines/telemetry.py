@@ -1,9 +1,13 @@
-"""What an engine tells about itself. Called after commits only, from the stages' threads."""
+"""What an engine tells about itself, from the stages' threads, and of results only what is committed."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
+
+ABORT_REASONS = ("rebalance", "fenced", "timeout", "broker", "message", "other")
+"""Why transactions are given up: the group is rebalancing; another producer has this id; a call took
+too long; brokers are away or moving; a message is refused; anything else (the log has the name)."""
 
 
 class Telemetry(Protocol):
@@ -16,7 +20,7 @@ class Telemetry(Protocol):
         """One transaction."""
 
     def aborted(self, stage: str, reason: str) -> None:
-        """One transaction that was given up."""
+        """One transaction that was given up, for one of `ABORT_REASONS`."""
 
     def dead_letters(self, counts: Mapping[str, int]) -> None:
         """Dead letters by reason."""
@@ -36,10 +40,11 @@ class Telemetry(Protocol):
     def alert(self, view: Mapping[str, Any]) -> None:
         """An alert that was committed."""
 
-    def restored_alerts(self, views: Iterable[Mapping[str, Any]]) -> None:
-        """Alerts that fire according to restored state."""
+    def judging(self, partition: int | str, models: Collection[tuple[str, str]]) -> None:
+        """All (model, version) that are judged in a partition now."""
 
-    def drop_partition(
-        self, stage: str, partition: int | str, models: Collection[tuple[str, str]] = ()
-    ) -> None:
-        """A partition that is no longer this worker's."""
+    def restored(self, aggregates: Iterable[Mapping[str, Any]], alerts: Iterable[Mapping[str, Any]]) -> None:
+        """What restored state says was told last of each window, and which alerts fire."""
+
+    def drop_partition(self, stage: str, partition: int | str) -> None:
+        """A partition that is no longer this worker's, and with it the models judged there."""

@@ -7,7 +7,7 @@ pass the message limit; each part repeats the window's totals.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -95,12 +95,14 @@ def window_report(
     provisional: bool,
     expired: int,
     drift: dict[str, dict[str, Any]],
+    first_seen: Mapping[str, int],
     max_bytes: int,
-) -> Iterator[Output]:
+) -> list[Output]:
     """The records of one closed window.
 
     `drift` has a feature's scores where it was tested, `origin` says how the baseline came to be,
-    `expired` counts all rows so far that came later than is allowed.
+    `expired` counts all rows so far that came later than is allowed, `first_seen` has the time (µs)
+    since when each feature is known.
     """
     features: dict[str, Any] = {}
     profiles = () if tally.baseline is None else tally.baseline.features
@@ -114,6 +116,8 @@ def window_report(
                 "missing": tally.rows - present,
                 "drift": None,
             }
+    for name, report in features.items():
+        report["first_seen"] = rfc3339(first_seen[name])
     window = duration_name(length)
     identity = "\x1f".join(["aggregate", model, version, window, str(start), str(revision)])
     head: dict[str, Any] = {
@@ -138,9 +142,9 @@ def window_report(
     }
     parts = _parts(features, max_bytes - len(orjson.dumps(head)) - 64)
     key = f"{model}\x1f{version}\x1f{window}".encode()
-    for i, part in enumerate(parts):
-        view = head | {"part": i, "parts": len(parts), "features": part}
-        yield Output("aggregates", key, orjson.dumps(view, option=orjson.OPT_SORT_KEYS), view=view)
+    whole = len(parts)
+    views = [head | {"part": i, "parts": whole, "features": part} for i, part in enumerate(parts)]
+    return [Output("aggregates", key, orjson.dumps(v, option=orjson.OPT_SORT_KEYS), view=v) for v in views]
 
 
 def _latency(tally: Tally) -> dict[str, Any] | None:

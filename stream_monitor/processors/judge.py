@@ -188,9 +188,17 @@ class JudgePartition:
             load_unit(unit, data, self._directory)
             self.models.setdefault(model, {})[version] = unit
 
+    def shown(self) -> list[dict[str, Any]]:
+        """What was last told of each window of each unit."""
+        return [view for unit in self.units() for view in unit.shown.views()]
+
     def firing(self) -> list[dict[str, Any]]:
         """Alerts of open episodes, as they were told."""
         return [view for unit in self.units() for view in unit.firing()]
+
+    def names(self) -> frozenset[tuple[str, str]]:
+        """(model, version) of all units."""
+        return frozenset((model, version) for model, units in self.models.items() for version in units)
 
     def units(self) -> list[Unit]:
         """All of them, sorted by model and version."""

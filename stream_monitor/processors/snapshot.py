@@ -16,6 +16,7 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation
 from stream_monitor.errors import StateError
+from stream_monitor.processors.shown import Told
 from stream_monitor.processors.unit import OpenPane, Unit
 from stream_monitor.windows.increments import Increments
 from stream_monitor.windows.tally import Tally
@@ -66,6 +67,11 @@ def dump_unit(unit: Unit) -> bytes:
         "panes": panes,
         "late": late,
         "windows": [[window.length, blob(window.encode())] for window in unit.windows],
+        "shown": [
+            [length, told.start, told.revision, [blob(text) for text in told.texts]]
+            for length, told in sorted(unit.shown.told.items())
+        ],
+        "first_seen": unit.first_seen,
         "incidents": unit.incidents.state(),
         "learner": blob(unit.learner.encode()),
         "seen": sorted((p, *at) for p, at in unit.seen.items()),
@@ -116,6 +122,12 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
             [_part(blobs[at]) for at in parts],
         )
     unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}
+    unit.shown.told = {
+        length: Told(start, revision, [blobs[at] for at in texts])
+        for length, start, revision, texts in meta.get("shown", ())  # absent in records of older workers
+        if length in unit.settings.windows
+    }
+    unit.first_seen = meta.get("first_seen", {})
     unit.restore_due()
     unit.incidents.load(meta["incidents"])
     unit.learner.load(blobs[meta["learner"]])

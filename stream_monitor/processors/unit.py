@@ -28,6 +28,7 @@ from stream_monitor.monitors.report import window_report
 from stream_monitor.monitors.window import Look
 from stream_monitor.processors.learning import Learner
 from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
+from stream_monitor.processors.shown import Shown
 from stream_monitor.records import Output
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
 from stream_monitor.windows.panes import NEVER, floor_to, rfc3339
@@ -67,6 +68,8 @@ class Unit:
         self.seen: dict[int, tuple[int, int]] = {}
         self.closed = NEVER  # end of the last pane closed
         self.expired = 0
+        self.first_seen: dict[str, int] = {}  # feature -> event time
+        self.shown = Shown()
         self.outputs: list[Output] = []
 
     def new_monitor(self, baseline: Baseline) -> DriftMonitor:
@@ -250,28 +253,37 @@ class Unit:
                 window.extended(), window.length, active, block.tally.sources
             )
         self._report(window, block, drift)
+        if window is self.windows[-1] and block.tally is not None:
+            # The longest window holds all that the shorter ones have shown meanwhile.
+            self.first_seen = {name: self.first_seen[name] for name in block.tally.names()}
         self._detect(found)
         if window is self.windows[0]:
             self._hold(window, block)
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
         assert block.tally is not None
-        self.outputs.extend(
-            window_report(
-                model=self.model,
-                version=self.version,
-                length=window.length,
-                start=block.start,
-                revision=block.revision,
-                tally=block.tally,
-                config=self._config_hash,
-                origin=self._origin(),
-                provisional=self.monitor is None or self.monitor.provisional,
-                expired=self.expired,
-                drift=drift,
-                max_bytes=self._config.limits.max_message_bytes,
-            )
+        parts = window_report(
+            model=self.model,
+            version=self.version,
+            length=window.length,
+            start=block.start,
+            revision=block.revision,
+            tally=block.tally,
+            config=self._config_hash,
+            origin=self._origin(),
+            provisional=self.monitor is None or self.monitor.provisional,
+            expired=self.expired,
+            drift=drift,
+            first_seen=self._first_seen(block),
+            max_bytes=self._config.limits.max_message_bytes,
         )
+        self.shown.take(window.length, block.start, block.revision, parts)
+        self.outputs.extend(parts)
+
+    def _first_seen(self, block: Block) -> dict[str, int]:
+        """Since when each feature of a block is known: the begin of the first window that showed it."""
+        assert block.tally is not None
+        return {name: self.first_seen.setdefault(name, block.start) for name in block.tally.names()}
 
     def _origin(self) -> str | None:
         activation = self.resolve(self.closed - self.settings.pane)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from stream_monitor.alerting.episodes import ALERTNAMES, State
+from stream_monitor.alerting.render import SEVERITY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 Cause = tuple[str, str, str, str, str, str]
 """Labels of `stream_monitor_detections_total` in its order."""
+Told = tuple[str, str, str]
+"""Labels of `stream_monitor_alerts_total` in its order."""
 Group = tuple[str, str, str, str]
 """Labels of `stream_monitor_alerts_firing` in its order."""
+STATES: tuple[str, ...] = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,17 @@ class AlertStore:
         self._max_firing = max_firing
         self._firing: dict[str, _Alert] = {}
         self._groups: dict[Group, int] = {}
+        self._told: dict[Told, int] = {}
         self._causes: dict[Cause, int] = {}
         self.overflow = 0
+
+    def begin(self, models: Collection[tuple[str, str]]) -> None:
+        """From here on these (model, version) are judged: what can be counted of them begins at zero."""
+        for model, version in models:
+            for state in STATES:
+                self._told.setdefault((model, version, state), 0)
+            for name in ALERTNAMES:
+                self._groups.setdefault((model, version, name, SEVERITY), 0)
 
     def apply(self, view: Mapping[str, Any]) -> None:
         """Count one alert message and follow its status.
@@ -52,6 +67,8 @@ class AlertStore:
             str(view["state"]),
         )
         self.follow(view)
+        told = (*cause[:2], cause[5])
+        self._told[told] = self._told.get(told, 0) + 1
         if cause not in self._causes and len(self._causes) >= self._max_causes:
             cause = (*cause[:2], "", *cause[3:])
         self._causes[cause] = self._causes.get(cause, 0) + 1
@@ -80,19 +97,26 @@ class AlertStore:
         self._groups[group] += 1
 
     def drop(self, models: Collection[tuple[str, str]]) -> None:
-        """End the series of these (model, version) pairs; version "*" names all of a model."""
-        gone = set(models)
+        """End the series of these (model, version) pairs."""
+        gone = frozenset(models)
+        if not gone:
+            return
 
         def kept(model: str, version: str) -> bool:
-            return (model, version) not in gone and (model, "*") not in gone
+            return (model, version) not in gone
 
         self._firing = {f: a for f, a in self._firing.items() if kept(*a.group[:2])}
         self._groups = {group: n for group, n in self._groups.items() if kept(*group[:2])}
+        self._told = {told: n for told, n in self._told.items() if kept(*told[:2])}
         self._causes = {cause: n for cause, n in self._causes.items() if kept(*cause[:2])}
 
     def firing(self) -> list[tuple[Group, int]]:
         """(labels, alerts that fire), sorted."""
         return sorted(self._groups.items())
+
+    def told(self) -> list[tuple[Told, int]]:
+        """(labels, messages), sorted."""
+        return sorted(self._told.items())
 
     def causes(self) -> list[tuple[Cause, int]]:
         """(labels, messages), sorted."""

@@ -108,7 +108,8 @@ ABORTS = Metric(
     "counter",
     "worker",
     ("stage", "reason"),
-    "Transactions given up, by reason; what was in them is read again.",
+    "Transactions given up; what was in them is read again. Reason: rebalance (usual while partitions move), "
+    "fenced (another worker has this name), timeout, broker (away or moving), message (refused), other.",
 )
 DEAD_LETTERS = Metric(
     "stream_monitor_dead_letters_total",
@@ -171,7 +172,8 @@ WINDOW_END = Metric(
     "gauge",
     "window",
     _WINDOW,
-    "End of the latest window in event time, in seconds since the Unix epoch; the age of all its series.",
+    "End of the latest window in event time, in seconds since the Unix epoch; the age of all its series. "
+    "It stays where they end because the window is stale.",
     unit="seconds",
 )
 WINDOW_PROVISIONAL = Metric(
@@ -268,20 +270,28 @@ QUANTILE = Metric(
 )
 
 # Alerts.
+ALERTS = Metric(
+    "stream_monitor_alerts_total",
+    "counter",
+    "alert",
+    ("model", "version", "state"),
+    "Alert messages by the state they told: opened, joined, resolved, transient. Zero from when a model "
+    "version is judged here. Never left out by the series limit.",
+)
 DETECTIONS = Metric(
     "stream_monitor_detections_total",
     "counter",
     "alert",
     ("model", "version", "feature", "channel", "detector", "state"),
-    "Alert messages by what caused them and the state they reported. Behind the limit of label sets "
-    "further features are counted together under an empty feature.",
+    "Alert messages by what caused them; a series begins with its first message, at 1. Behind the limit of "
+    "label sets further features are counted together under an empty feature.",
 )
 FIRING = Metric(
     "stream_monitor_alerts_firing",
     "gauge",
     "alert",
     ("model", "version", "alertname", "severity"),
-    "Alerts that fire now; 0 once all of them are resolved.",
+    "Alerts that fire now; 0 from when a model version is judged here. Never left out by the series limit.",
 )
 
 # The exporter about itself.
@@ -290,8 +300,14 @@ LEFT_OUT = Metric(
     "gauge",
     "exporter",
     (),
-    "Feature series that this scrape left out because of the series limit: those of features neither "
-    "drifted nor firing go first, then by name from the end.",
+    "Feature series that this scrape left out because of the series limit (`worker.series_limit`).",
+)
+OMITTED = Metric(
+    "stream_monitor_omitted_series_total",
+    "counter",
+    "exporter",
+    (),
+    "Feature series left out, summed over scrapes: it shows also what was left out for a moment only.",
 )
 SERIES_LIMIT = Metric(
     "stream_monitor_series_limit",

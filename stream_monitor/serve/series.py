@@ -1,9 +1,13 @@
 """From the latest windows and alerts to metric families, within a limit of series.
 
-Always exported: what a window says as a whole (events, end, largest scores, drifted features) and
-firing alerts. What the limit leaves is filled with features, whole ones only: drifted or firing
-first, then by model, version, feature and window, so that the choice is the same at every scrape
-until a feature's state changes.
+Always exported: what a window says as a whole (events, end, largest scores, drifted features),
+alert counts and firing alerts. What the limit leaves is filled with features, whole ones only, all
+windows of each: drifted or firing first, then those of models that the configuration names, then
+by when a feature was first seen. That time comes from the state, so the choice is the same at
+every scrape, after a restart and at another owner, until a feature's state changes.
+
+A window is stale when the watermark has left it behind: the model has no traffic. Its values end
+then; its end stays, and says since when there are none.
 """
 
 from __future__ import annotations
@@ -14,16 +18,20 @@ from typing import TYPE_CHECKING
 
 from stream_monitor.serve import catalogue
 from stream_monitor.serve.catalogue import label
-from stream_monitor.serve.windows import DRIFTED_FIELD, FIELDS, MAX_SCORES, Window
+from stream_monitor.serve.windows import DRIFTED_FIELD, FIELDS, FIRST_SEEN_FIELD, MAX_SCORES, Window
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.core import Metric as Family
 
-    from stream_monitor.serve.alerts import Cause, Group
+    from stream_monitor.serve.alerts import Cause, Group, Told
+
+STALE_SECONDS = 300.0
+STALE_LENGTHS = 3
+"""A window is stale when the watermark is this far, and this many window lengths, behind its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +39,43 @@ class Snapshot:
     """What one scrape shows, taken under the lock of the stores."""
 
     windows: Sequence[Window]
+    watermarks: Mapping[tuple[str, str], float]  # seconds, by model and version
     firing: Sequence[tuple[Group, int]]
+    told: Sequence[tuple[Told, int]]
     causes: Sequence[tuple[Cause, int]]
     firing_features: Collection[tuple[str, str, str]]
+    configured: Collection[str]  # models
+
+    def stale(self, window: Window) -> bool:
+        """Whether the watermark has left a window behind."""
+        watermark = self.watermarks.get(window.key[:2])
+        age = max(STALE_SECONDS, STALE_LENGTHS * (window.end - window.start))
+        return watermark is not None and watermark - window.end > age
 
 
-def families(snapshot: Snapshot, limit: int) -> list[Family]:
-    """Metric families with at most `limit` series, unless what is always exported alone exceeds it."""
-    made = [*_window_families(snapshot.windows), *_alert_families(snapshot)]
+def families(snapshot: Snapshot, limit: int) -> tuple[list[Family], int]:
+    """Families with at most `limit` series, and how many were left out.
+
+    What is always exported may pass the limit by itself.
+    """
+    current = [window for window in snapshot.windows if not snapshot.stale(window)]
+    made = [_window_ends(snapshot.windows), *_window_families(current), *_alert_families(snapshot)]
     room = limit - sum(len(family.samples) for family in made)
-    features, left_out = _feature_families(snapshot, max(room, 0))
-    gauge = catalogue.LEFT_OUT.gauge()
-    gauge.add_metric([], left_out)
-    allowed = catalogue.SERIES_LIMIT.gauge()
-    allowed.add_metric([], limit)
-    return [*made, *features, gauge, allowed]
+    features, left_out = _feature_families(_ranked(snapshot, current), max(room, 0))
+    return [*made, *features], left_out
+
+
+def _window_ends(windows: Sequence[Window]) -> Family:
+    end = catalogue.WINDOW_END.gauge()
+    for window in windows:
+        end.add_metric([label(part) for part in window.key], window.end)
+    return end
 
 
 def _window_families(windows: Sequence[Window]) -> list[Family]:
     events = catalogue.WINDOW_EVENTS.gauge()
     errors = catalogue.WINDOW_ERRORS.gauge()
     late = catalogue.WINDOW_LATE.gauge()
-    end = catalogue.WINDOW_END.gauge()
     provisional = catalogue.WINDOW_PROVISIONAL.gauge()
     latency = catalogue.LATENCY.gauge()
     largest = catalogue.SCORE_MAX.gauge()
@@ -62,7 +85,6 @@ def _window_families(windows: Sequence[Window]) -> list[Family]:
         events.add_metric(labels, window.rows)
         errors.add_metric(labels, window.errors)
         late.add_metric(labels, window.late)
-        end.add_metric(labels, window.end)
         provisional.add_metric(labels, float(window.provisional))
         for q, seconds in window.latency:
             latency.add_metric([*labels, q], seconds)
@@ -71,47 +93,75 @@ def _window_families(windows: Sequence[Window]) -> list[Family]:
             if not math.isnan(value):
                 largest.add_metric([*labels, score], value)
         drifted.add_metric(labels, window.drifted())
-    return [events, errors, late, end, provisional, latency, largest, drifted]
+    return [events, errors, late, provisional, latency, largest, drifted]
 
 
 def _alert_families(snapshot: Snapshot) -> list[Family]:
+    told = catalogue.ALERTS.counter()
+    for key, messages in snapshot.told:
+        told.add_metric([label(part) for part in key], messages)
     detections = catalogue.DETECTIONS.counter()
     for cause, messages in snapshot.causes:
         detections.add_metric([label(part) for part in cause], messages)
     firing = catalogue.FIRING.gauge()
     for group, alerts in snapshot.firing:
         firing.add_metric([label(part) for part in group], alerts)
-    return [detections, firing]
+    return [told, detections, firing]
 
 
-def _feature_families(snapshot: Snapshot, room: int) -> tuple[list[Family], int]:
+@dataclass(slots=True)
+class _Feature:
+    """One feature in all windows of a model version."""
+
+    key: tuple[str, str, str]  # model, version, name
+    unnamed: bool  # whether the configuration does not name its model
+    quiet: bool
+    first_seen: float
+    windows: list[tuple[str, array[float]]]
+
+    @property
+    def rank(self) -> tuple[bool, bool, float, tuple[str, str, str]]:
+        """What matters first sorts first."""
+        return self.quiet, self.unnamed, self.first_seen, self.key
+
+    @property
+    def size(self) -> int:
+        """Series."""
+        return sum(not math.isnan(v) for _, values in self.windows for v in values[:FIRST_SEEN_FIELD])
+
+
+def _ranked(snapshot: Snapshot, windows: Sequence[Window]) -> list[_Feature]:
+    found: dict[tuple[str, str, str], _Feature] = {}
+    for window in windows:
+        model, version, length = window.key
+        for name, values in window.features():
+            key = model, version, name
+            feature = found.get(key)
+            if feature is None:
+                quiet = key not in snapshot.firing_features
+                feature = found[key] = _Feature(key, model not in snapshot.configured, quiet, math.inf, [])
+            feature.quiet &= values[DRIFTED_FIELD] != 1.0
+            feature.first_seen = min(feature.first_seen, values[FIRST_SEEN_FIELD])
+            feature.windows.append((length, values))
+    return sorted(found.values(), key=lambda feature: feature.rank)
+
+
+def _feature_families(ranked: Sequence[_Feature], room: int) -> tuple[list[Family], int]:
     """Families of features with at most `room` series, and how many series found no room."""
     made: dict[str, GaugeMetricFamily] = {}
     for metric, _ in FIELDS:
         if metric.name not in made:
             made[metric.name] = metric.gauge()
     left_out = 0
-    for _, names, values in _ranked(snapshot):
-        size = sum(not math.isnan(value) for value in values)
+    for feature in ranked:
         # Nothing smaller slips in behind the first that has no room: the choice stays by rank.
-        if left_out or size > room:
-            left_out += size
+        if left_out or feature.size > room:
+            left_out += feature.size
             continue
-        room -= size
-        labels = [label(name) for name in names]
-        for (metric, last), value in zip(FIELDS, values, strict=True):
-            if not math.isnan(value):
-                made[metric.name].add_metric([*labels, *last], value)
+        room -= feature.size
+        for length, values in feature.windows:
+            labels = [label(name) for name in (*feature.key, length)]
+            for (metric, last), value in zip(FIELDS, values[:FIRST_SEEN_FIELD], strict=True):
+                if not math.isnan(value):
+                    made[metric.name].add_metric([*labels, *last], value)
     return list(made.values()), left_out
-
-
-def _ranked(snapshot: Snapshot) -> list[tuple[bool, tuple[str, str, str, str], array[float]]]:
-    """(quiet, (model, version, feature, window), doubles) of every feature, what matters first."""
-    ranked = []
-    for window in snapshot.windows:
-        model, version, length = window.key
-        for name, values in window.features():
-            quiet = values[DRIFTED_FIELD] != 1.0 and (model, version, name) not in snapshot.firing_features
-            ranked.append((quiet, (model, version, name, length), values))
-    ranked.sort(key=lambda item: item[:2])
-    return ranked

@@ -2,7 +2,7 @@
 
 An aggregate comes in parts. A newer one (by window end, then revision) is shown once all its
 parts are there, so that no scrape sees half of it; only where nothing older exists are parts
-shown as they come. What is held is bounded: a feature is 17 doubles, the least recently updated
+shown as they come. What is held is bounded: a feature is 18 doubles, the least recently updated
 windows are forgotten first, and a version whose windows lag a day of event time behind the
 newest of its model has retired and is forgotten too.
 """
@@ -43,6 +43,8 @@ FIELDS: tuple[tuple[Metric, tuple[str, ...]], ...] = (
 )
 """What a feature's doubles are, in order: the metric and its last label. NaN: no series."""
 DRIFTED_FIELD = len(SCORES) + 1
+FIRST_SEEN_FIELD = len(FIELDS)
+"""Behind them, for no series: when the feature was first seen, seconds since the epoch, or infinity."""
 
 Key = tuple[str, str, str]
 """Model, version, window length as written in the configuration."""
@@ -76,7 +78,7 @@ class Window:
         return len(self.parts) >= self.parts_expected
 
     def features(self) -> Iterator[tuple[str, array[float]]]:
-        """(name, doubles in the order of `FIELDS`) of the parts that came."""
+        """(name, doubles: `FIELDS` and when it was first seen) of the parts that came."""
         for part in self.parts.values():
             yield from part.items()
 
@@ -147,10 +149,9 @@ class WindowStore:
             self.evicted += 1
 
     def drop(self, models: Collection[tuple[str, str]]) -> None:
-        """Forget the windows of these (model, version) pairs; version "*" names all of a model."""
+        """Forget the windows of these (model, version) pairs."""
         for model, version in models:
-            keys = self._of_model.get(model, ())
-            for key in [key for key in keys if version in ("*", key[1])]:
+            for key in [key for key in self._of_model.get(model, ()) if key[1] == version]:
                 self._forget(key)
 
     def shown(self) -> list[Window]:
@@ -245,7 +246,10 @@ def _feature(facts: Mapping[str, Any], rows: int) -> array[float]:
     values.extend(None if count is None or rows <= 0 else count / rows for count in counts)
     values.append(facts.get("mean"))
     values.extend(quantiles.get(q) for q in QUANTILES)
-    return array("d", [math.nan if value is None else float(value) for value in values])
+    doubles = array("d", [math.nan if value is None else float(value) for value in values])
+    first_seen = facts.get("first_seen")
+    doubles.append(math.inf if first_seen is None else _seconds(first_seen))
+    return doubles
 
 
 def _latency(latency: Mapping[str, Any] | None) -> tuple[tuple[str, float], ...]:

@@ -183,6 +183,11 @@ class Tally:
         """Rows that had a feature without a profile, by name, sorted; at most `MAX_PRESENCE`."""
         return dict(sorted(self.presence.items())[:MAX_PRESENCE])
 
+    def names(self) -> list[str]:
+        """Features that have a profile here, then those that rows had without one."""
+        profiled = () if self.baseline is None else self.baseline.index
+        return [*profiled, *(name for name in self.present() if name not in profiled)]
+
     def add_missing(self, names: Collection[str], rows: int) -> None:
         """Count `rows` rows (in the sum already) as lacking the features `names`."""
         assert self.baseline is not None

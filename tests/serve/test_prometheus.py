@@ -120,10 +120,11 @@ def test_rules_load_and_fire(prometheus: PrometheusProcess) -> None:
 def test_series_end_in_prometheus_when_the_partition_goes(
     prometheus: PrometheusProcess, exporter: Metrics
 ) -> None:
+    exporter.judging(9, {("leaves", "1")})
     exporter.aggregate(aggregate(model="leaves"))
     exporter.lag("judge", 9, 1)
     prometheus.wait_for('stream_monitor_drifted{model="leaves"}')
-    exporter.drop_partition("judge", 9, [("leaves", "1")])
+    exporter.drop_partition("judge", 9)
     prometheus.wait_for('{model="leaves"}', absent=True)
     prometheus.wait_for('stream_monitor_lag_messages{partition="9"}', absent=True)
     assert prometheus.query('stream_monitor_drifted{model="m",feature="age"}')[0].value == 1

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from stream_monitor.serve.catalogue import MAX_LABEL, label
 from stream_monitor.serve.metrics import Metrics
-from tests.serve.exposition import Scrape, scrape
+from tests.serve.exposition import Scrape, scrape, text
 from tests.serve.views import aggregate, alert, feature
 
 W = {"model": "m", "version": "1", "window": "1m"}
@@ -142,10 +143,11 @@ def test_detections_and_firing() -> None:
 
 def test_restored_alerts_fire_and_are_not_counted() -> None:
     metrics = Metrics()
-    metrics.restored_alerts([alert(), alert(fingerprint="f2"), alert(fingerprint="f2")])
+    metrics.restored([], [alert(), alert(fingerprint="f2"), alert(fingerprint="f2")])
     read = scrape(metrics.registry)
     assert list(read.named("stream_monitor_alerts_firing").values()) == [2]
     assert read.named("stream_monitor_detections_total") == {}
+    assert read.named("stream_monitor_alerts_total") == {}
 
 
 def exported(read: Scrape) -> set[str]:
@@ -164,9 +166,9 @@ def test_limit_keeps_what_matters() -> None:
     metrics.aggregate(aggregate(features))
     read = scrape(metrics.registry)
     assert with_model(read) <= 120
-    # 120 less the 13 of the window and the 2 of the alert leave room for 6 features of 17.
+    # 120 less the 13 of the window and the 3 of the alert leave room for 6 features of 17.
     assert exported(read) == {"z", "f33", "f00", "f01", "f02", "f03"}
-    assert read.one("stream_monitor_series_left_out") == everything + 2 - with_model(read)
+    assert read.one("stream_monitor_series_left_out") == everything + 3 - with_model(read)
     assert read.one("stream_monitor_series_limit") == 120
     assert read.one("stream_monitor_drift_score_max", **W, score="psi") == 9
     assert read.one("stream_monitor_drifted_features", **W) == 1
@@ -174,6 +176,89 @@ def test_limit_keeps_what_matters() -> None:
     assert exported(scrape(metrics.registry)) == {"z", "f00", "f01", "f02", "f03", "f04"}
     metrics.aggregate(aggregate({"a": feature()}, revision=1))
     assert scrape(metrics.registry).one("stream_monitor_series_left_out") == 0
+
+
+MINUTES: dict[str, dict[str, Any]] = {
+    length: {"window": length, "start": "2026-03-01T12:00:00Z", "end": f"2026-03-01T12:{minutes:02}:00Z"}
+    for length, minutes in (("1m", 1), ("15m", 15))
+}
+
+
+def seen(day: int, **changes: Any) -> dict[str, Any]:
+    return feature(first_seen=f"2026-02-{day:02}T00:00:00Z", **changes)
+
+
+def test_order_is_firing_then_configured_then_first_seen() -> None:
+    loose = {"new": seen(9), "old": seen(1), "a": seen(5), "fires": seen(8), "drifts": seen(7, drifted=True)}
+    named = {"late": seen(10)}
+    order = ["drifts", "fires", "late", "old", "a", "new"]
+    for there in range(len(order) + 1):
+        # 13 series of each window, 3 of the alert, 17 of a feature.
+        metrics = Metrics(series_limit=29 + 17 * there, configured={"named"})
+        for model, features in (("m", loose), ("named", named)):
+            metrics.aggregate(aggregate(features, model=model))
+        metrics.alert(alert(feature="fires"))
+        assert exported(scrape(metrics.registry)) == set(order[:there])
+
+
+def test_order_does_not_depend_on_what_was_told_first() -> None:
+    views = [
+        aggregate({"x": seen(2), "y": seen(3)}, model="b"),
+        aggregate({"x": seen(4)}, model="a"),
+        aggregate({"z": seen(1), "y": feature(first_seen=None)}, model="c"),
+    ]
+    reads = [shown(*order, series_limit=3 * 13 + 2 * 17) for order in itertools.permutations(views)]
+    for read in reads:
+        found = {(dict(k)["model"], dict(k)["feature"]) for k in read.named("stream_monitor_missing_ratio")}
+        assert found == {("c", "z"), ("b", "x")}
+
+
+def test_a_feature_is_there_in_all_windows_or_in_none() -> None:
+    features = {"a": seen(1), "b": seen(2)}
+    views = [aggregate(features, **times) for times in MINUTES.values()]
+    read = shown(*views, series_limit=2 * 13 + 3 * 17)
+    found = {(dict(k)["feature"], dict(k)["window"]) for k in read.named("stream_monitor_missing_ratio")}
+    assert found == {("a", "1m"), ("a", "15m")}
+    assert read.one("stream_monitor_series_left_out") == 2 * 17
+
+
+def test_what_is_left_out_is_also_counted_over_scrapes() -> None:
+    metrics = Metrics(series_limit=13 + 17)
+    metrics.aggregate(aggregate({"a": feature(), "b": feature()}))
+    counted = [
+        text(generate_latest(metrics.registry).decode()).one("stream_monitor_omitted_series_total")
+        for _ in range(3)
+    ]
+    assert counted == [17, 34, 51]
+
+
+ENDS = "stream_monitor_window_end_timestamp_seconds"
+END = 1_772_366_460  # of the window of one minute
+
+
+@pytest.mark.parametrize(
+    ("behind", "current"),
+    [(300, {"1m", "15m"}), (301, {"15m"}), (840 + 2700, {"15m"}), (840 + 2701, set())],
+)
+def test_values_of_a_window_end_when_the_watermark_has_left_it_behind(behind: int, current: set[str]) -> None:
+    metrics = Metrics(clock=lambda: 2e9)
+    for times in MINUTES.values():
+        metrics.aggregate(aggregate(**times))
+    metrics.judging(3, {("m", "1")})
+    metrics.watermark("judge", 3, (END + behind) * 1_000_000)
+    metrics.watermark("judge", 4, 2**60)  # another partition's time says nothing about it
+    metrics.watermark("observe", 3, 2**60)
+    read = scrape(metrics.registry)
+    ends = read.named(ENDS)
+    assert {dict(labels)["window"]: end for labels, end in ends.items()} == {"1m": END, "15m": END + 840}
+    for name, labels in read:
+        window = dict(labels).get("window")
+        if window is not None and name != ENDS:
+            assert window in current, name
+    assert {dict(k)["window"] for k in read.named("stream_monitor_window_events")} == current
+    assert {dict(k)["window"] for k in read.named("stream_monitor_drifted")} == current
+    metrics.aggregate(aggregate(start="2026-03-01T13:30:00Z", end="2026-03-01T13:31:00Z"))  # it is back
+    assert scrape(metrics.registry).one("stream_monitor_window_events", **W) == 1000
 
 
 def test_a_smaller_quiet_feature_does_not_pass_a_larger_one() -> None:

@@ -71,18 +71,17 @@ class JudgeStage(Stage):
             processor.restore(restored.parts)
         self._chunks[partition] = dict(restored.chunks)
         self._due[partition] = 0.0 if CLOCK not in restored.parts else time.monotonic() + self._every
-        owned = Owned(processor, position, position if committed is None else committed)
-        if not owned.replaying:
-            self.replayed(partition, owned)
         failpoint("restored")
-        return owned
+        return Owned(processor, position, position if committed is None else committed)
 
-    def replayed(self, partition: int, owned: Owned) -> None:
-        """From here on new baselines may be taken up; show what fires."""
+    def caught_up(self, partition: int, owned: Owned) -> None:
+        """From here on new baselines may be taken up; show what the last owner showed."""
         processor: JudgePartition = owned.processor
         if processor.follow():
             self._due[partition] = 0.0
-        self.telemetry.restored_alerts(processor.firing())
+        self.telemetry.judging(partition, processor.names())
+        self.telemetry.watermark(self.name, partition, processor.clock.value)
+        self.telemetry.restored(processor.shown(), processor.firing())
 
     def before_commit(self) -> None:
         """Activations that came since; taking one up goes with a checkpoint."""
@@ -118,6 +117,8 @@ class JudgeStage(Stage):
 
     def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
         """Show what the commit made visible."""
+        for partition in partitions:
+            self.telemetry.judging(partition, self.owned[partition].processor.names())
         for output in outputs:
             if output.topic == "aggregates":
                 self.telemetry.aggregate(output.view)
@@ -132,7 +133,6 @@ class JudgeStage(Stage):
 
     def dropped(self, partition: int, owned: Owned) -> None:
         """The models judged there end here."""
-        models = [(unit.model, unit.version) for unit in owned.processor.units()]
-        self.telemetry.drop_partition(self.name, partition, models)
+        super().dropped(partition, owned)
         self._due.pop(partition, None)
         self._chunks.pop(partition, None)

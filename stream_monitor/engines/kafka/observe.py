@@ -72,6 +72,10 @@ class ObserveStage(Stage):
             owned.committed = -1
         return owned
 
+    def caught_up(self, partition: int, owned: Owned) -> None:
+        """The watermark is known before anything new comes."""
+        self.telemetry.watermark(self.name, partition, owned.processor.watermark)
+
     def before_commit(self) -> None:
         """Baselines that came since, so that binning starts with them."""
         self.follower.poll()

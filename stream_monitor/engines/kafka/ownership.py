@@ -67,6 +67,10 @@ class Ownership(ABC):
         """Commit what is processed since the last time, of all partitions or `only` some."""
 
     @abstractmethod
+    def caught_up(self, partition: int, owned: Owned) -> None:
+        """A partition stands where it had committed, at once or behind a replay."""
+
+    @abstractmethod
     def dropped(self, partition: int, owned: Owned) -> None:
         """A partition went away."""
 
@@ -103,8 +107,11 @@ class Ownership(ABC):
         try:
             ids = [p.partition for p in partitions]
             log.info("%s: revoked %s", self.name, sorted(ids))
-            self.commit(planned=True, only=ids)
-            self.drop(ids)
+            try:
+                self.commit(planned=True, only=ids)
+            finally:
+                # Whatever the commit came to: with this callback's end they are another's to show.
+                self.drop(ids)
         except Exception as error:  # noqa: BLE001 - see _assigned
             self._problem = error
 
@@ -148,6 +155,8 @@ class Ownership(ABC):
                 continue  # revoked meanwhile
             self._pending.remove(partition)
             self.owned[partition] = owned
+            if not owned.replaying:
+                self.caught_up(partition, owned)
             seek(self.consumer, self.topic, partition, owned.position)
             self.consumer.resume([TopicPartition(self.topic, partition)])
             log.info(

@@ -26,7 +26,7 @@ from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make
 from stream_monitor.engines.kafka.ownership import Owned, Ownership
 from stream_monitor.engines.kafka.positions import seek
 from stream_monitor.engines.kafka.reading import BaselineFollower
-from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions
+from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions, reason_of
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError, CodecError, EngineError
 from stream_monitor.messages import TRANSIENT, to_record
@@ -83,6 +83,9 @@ class Stage(Ownership):
 
     def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
         """Tell what the commit made visible."""
+
+    def caught_up(self, partition: int, owned: Owned) -> None:
+        """A partition stands where it had committed, at once or behind a replay."""
 
     def on_round(self) -> None:
         """Once round the loop."""
@@ -164,17 +167,14 @@ class Stage(Ownership):
             if old:
                 self._process(owned, old)
                 owned.processor.flush()  # written before the crash
-                if owned.position >= owned.replay_to:
-                    self.replayed(partition, owned)
+                if not owned.replaying:
+                    self.caught_up(partition, owned)
             if len(old) < len(records):
                 self._process(owned, records[len(old) :])
 
     def wakes(self, records: Sequence[Record]) -> bool:
         """Whether these end a partition's silence."""
         return bool(records)
-
-    def replayed(self, partition: int, owned: Owned) -> None:
-        """A partition caught up with what it had committed before."""
 
     def _process(self, owned: Owned, records: list[Record]) -> None:
         try:
@@ -242,8 +242,8 @@ class Stage(Ownership):
             self.reset()
             return
         finally:
-            for reason in self._transactions.aborts:
-                self.telemetry.aborted(self.name, reason)
+            for name in self._transactions.aborts:
+                self.telemetry.aborted(self.name, reason_of(name))
         self._refused = 0
         self.telemetry.committed(self.name, time.monotonic() - began, len(written) + len(state))
         for p in live:

@@ -18,8 +18,9 @@ the whole commit or nothing; the next owner starts at the committed offset in bo
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -27,16 +28,41 @@ from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.failpoints import failpoint
 from stream_monitor.engines.kafka.clients import TRANSACTION_TIMEOUT_MS
 from stream_monitor.errors import EngineError
+from stream_monitor.messages import TRANSIENT
 from stream_monitor.records import Output
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 CALL_TIMEOUT_S = 10.0
 QUEUE_TIMEOUT_S = 30.0
 _BACKOFF_S = 0.05
+NOT_A_MEMBER = "NOT_A_MEMBER"
+"""What `Transactions.aborts` says where the group has put this consumer out; the others are librdkafka's."""
 # After these, as after a lost connection, librdkafka's producer may be out of step with the
 # broker and wait in a later call far longer than it was told to: another one takes over.
 _WEARING = frozenset({"_TIMED_OUT", "_MSG_TIMED_OUT", "OUT_OF_ORDER_SEQUENCE_NUMBER", "_TRANSPORT"})
 _FENCED = frozenset({"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"})
+_REBALANCE = frozenset(
+    {"ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "REBALANCE_IN_PROGRESS", "FENCED_INSTANCE_ID"}
+    | {"_ASSIGNMENT_LOST", "_MAX_POLL_EXCEEDED", NOT_A_MEMBER}
+)
+_REASONS: Mapping[str, frozenset[str]] = {
+    "rebalance": _REBALANCE,
+    "fenced": _FENCED,
+    "timeout": frozenset({"_TIMED_OUT", "_MSG_TIMED_OUT", "REQUEST_TIMED_OUT"}),
+    "broker": TRANSIENT | {"NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"},
+    "message": frozenset(
+        {"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "TOPIC_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PART"}
+        | {"_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION"}
+    ),
+}
+"""librdkafka's names by the reasons of `engines.telemetry.ABORT_REASONS`, the first that has one."""
+
+
+def reason_of(name: str) -> str:
+    """Why an attempt was given up, in one of few words, from the error's name."""
+    return next((reason for reason, names in _REASONS.items() if name in names), "other")
 
 
 class CommitRefused(Exception):  # noqa: N818 - no failure: a rebalance does it
@@ -53,7 +79,7 @@ class Transactions:
         self._worn = False  # whether another producer has to begin the next transaction
         self._stage = stage
         self.aborts: list[str] = []
-        """Why attempts of the newest `commit` were given up."""
+        """Why attempts of the newest `commit` were given up: names of errors (see `reason_of`)."""
 
     def start(self) -> None:
         """Fence any earlier producer of this replica and settle what it left open."""
@@ -85,7 +111,7 @@ class Transactions:
             metadata = consumer.consumer_group_metadata()
             if not consumer.memberid():
                 # Put out of the group; only consume() leads back, so trying again is of no use.
-                self.aborts.append("NOT_A_MEMBER")
+                self.aborts.append(NOT_A_MEMBER)
                 break
             try:
                 self._begin()
@@ -149,6 +175,7 @@ class Transactions:
     def _abort(self, error: KafkaException, attempt: int) -> None:
         kafka_error = error.args[0]
         self.aborts.append(kafka_error.name())
+        log.info("%s: an attempt to commit was given up: %s", self._stage, kafka_error.str())
         if kafka_error.name() in _FENCED:
             raise EngineError(
                 f"{self._stage}: this worker's transactions were taken over ({kafka_error.str()}). Either "
