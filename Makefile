@@ -4,47 +4,74 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.installed
+LOCKED := .venv/.locked
+WHEEL := .venv/.wheel
+# Folders are named too: their time changes when a file in them goes away.
+SOURCES := $(shell find stream_monitor -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE NOTICE
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --no-header \
 	--no-emit-package stream-monitor --python-version 3.11 --quiet
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# The time that stands in the files of a wheel and an sdist: that of the last commit.
+DATED = SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600)}
+# What is installed is what runs: Python leaves the current folder out of its search path,
+# also in the processes that a test or the demo starts.
+INSTALLED := env -u PYTHONPATH PYTHONSAFEPATH=1
 
-.PHONY: setup demo test lint format lock lock-upgrade clean
+.PHONY: setup demo test lint format dist dependencies lock lock-upgrade clean
 
-setup: $(STAMP)
+setup: $(WHEEL)
 
-# The project itself is installed editable and without dependencies: those come from the lock
-# alone, each file checked by hash. The build backend is in the lock too.
-$(STAMP): requirements/dev.txt pyproject.toml
+# Dependencies come from the lock alone, each file checked by hash; the build backend is in it
+# too. The .pth file puts this folder last on the search path, for `tests` and `examples`.
+$(LOCKED): requirements/dev.txt
 	@echo "Setting up .venv from the locked packages: about a minute, once"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15) and "needs Python 3.11 to 3.14; say PYTHON=...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) install --require-hashes --requirement requirements/dev.txt
+	@pwd > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+	@touch $@
+
+# The project itself is built and installed as others get it, anew where a source has changed.
+$(WHEEL): $(LOCKED) $(SOURCES)
+	@rm -rf build/wheel
+	@$(DATED) $(BIN)/python -m hatchling build --target wheel --directory build/wheel >/dev/null
+	@$(PIP) install --no-deps --no-index --force-reinstall build/wheel/*.whl
 	@touch $@
 
 demo: setup
-	@$(BIN)/python -m examples.flights $(ARGS)
+	@$(INSTALLED) $(BIN)/python -m examples.flights $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(INSTALLED) TEST_THE_WHEEL=1 $(BIN)/python -m pytest $(ARGS)
 
-lint: setup
+# The same bytes wherever and whenever a commit is built.
+dist: $(LOCKED)
+	rm -rf dist
+	$(DATED) $(BIN)/python -m hatchling build --directory dist
+	$(BIN)/check-wheel-contents dist
+	cd dist && sha256sum *
+
+# How many packages each extra brings, and how large they are.
+dependencies: $(WHEEL)
+	@$(INSTALLED) $(BIN)/python benchmarks/dependencies.py
+
+lint: $(LOCKED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup
+format: $(LOCKED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Adds what pyproject.toml newly asks for and leaves the rest as it is locked.
-lock: setup
-	$(COMPILE) --output-file requirements/runtime.txt
+lock: $(LOCKED)
+	$(COMPILE) --extra worker --output-file requirements/runtime.txt
 	$(COMPILE) --all-extras --output-file requirements/dev.txt
 
-lock-upgrade: setup
-	$(COMPILE) --upgrade --output-file requirements/runtime.txt
+lock-upgrade: $(LOCKED)
+	$(COMPILE) --extra worker --upgrade --output-file requirements/runtime.txt
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt
 
 clean:

@@ -88,7 +88,7 @@ def _fetch(jars: Sequence[Jar], folder: Path) -> None:
     except ImportError as error:
         raise BrokerError(
             f"{len(jars)} of Kafka's jars are not in {folder} and jgo, which fetches them, is not installed. "
-            "Install stream-monitor with the extra `broker`"
+            "Install stream-monitor[broker]"
         ) from error
     settings = GlobalSettings.load()
     # Downloads land in a folder of this process and are moved when they are whole, so that

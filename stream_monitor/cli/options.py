@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from stream_monitor.config import Config, config_from, load_config
 from stream_monitor.events.times import EARLIEST, LATEST, from_rfc3339
+
+if TYPE_CHECKING:
+    from stream_monitor.config import Config
 
 # argparse publishes no name for what add_subparsers() returns.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
@@ -23,6 +25,8 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
 
 def read_config(args: argparse.Namespace) -> Config:
     """The configuration that the options name, or the defaults; `--brokers` wins over all."""
+    from stream_monitor.config import config_from, load_config
+
     config = load_config(args.config) if args.config else config_from({})
     brokers = getattr(args, "brokers", None)
     return config.with_brokers(brokers) if brokers else config

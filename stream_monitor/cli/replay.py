@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stream_monitor.cli.options import Subparsers, read_config
-from stream_monitor.config import Config
 from stream_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stream_monitor.config import Config
 
 
 def register(subparsers: Subparsers) -> None:
@@ -30,8 +33,8 @@ def register(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replays, and says what was found."""
     from stream_monitor.baselines.files import read_batches
+    from stream_monitor.baselines.named import load_baseline
     from stream_monitor.baselines.records import ANY_VERSION, Activation
-    from stream_monitor.cli.baseline import load_baseline
     from stream_monitor.engines.local import LocalEngine
     from stream_monitor.engines.replay import ReplayWriter
 

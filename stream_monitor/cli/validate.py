@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stream_monitor.cli.baseline import load_baseline
 from stream_monitor.cli.options import Subparsers
-from stream_monitor.config import Config, ResolvedModel, load_config
-from stream_monitor.config.durations import duration_name
+
+if TYPE_CHECKING:
+    from stream_monitor.config import Config, ResolvedModel
 
 
 def register(subparsers: Subparsers) -> None:
@@ -25,6 +26,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 where the file can be used; else the error says path and remedy."""
+    from stream_monitor.config import load_config
+
     config = load_config(args.config)
     models = len(config.models)
     print(f"{args.config}: {models} model{'' if models == 1 else 's'}, Kafka at {config.kafka.brokers}")
@@ -37,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(model: ResolvedModel) -> str:
+    from stream_monitor.config.durations import duration_name
+
     windows = ", ".join(map(duration_name, model.windows))
     budget = model.alert_budget
     return (
@@ -47,6 +52,8 @@ def _describe(model: ResolvedModel) -> str:
 
 
 def _baseline(config: Config, name: str) -> str:
+    from stream_monitor.baselines.named import load_baseline
+
     baseline = load_baseline(config, name)
     if baseline is None:
         return f"learned from the first {config.model(name).learn.events} events, unless one is published"

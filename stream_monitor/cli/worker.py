@@ -9,13 +9,8 @@ import signal
 import sys
 import time
 
-from stream_monitor.cli.baseline import load_baseline
 from stream_monitor.cli.options import Subparsers, add_cluster_options, read_config
-from stream_monitor.engines.kafka.worker import KafkaWorker
 from stream_monitor.errors import StageHungError
-from stream_monitor.serve.health import Health
-from stream_monitor.serve.metrics import Metrics
-from stream_monitor.serve.server import MetricsServer
 
 UNHEALTHY_S = 15.0
 """A stage that is in one call for longer makes the worker unready."""
@@ -32,6 +27,12 @@ def register(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
+    from stream_monitor.baselines.named import load_baseline
+    from stream_monitor.engines.kafka.worker import KafkaWorker
+    from stream_monitor.serve.health import Health
+    from stream_monitor.serve.metrics import Metrics
+    from stream_monitor.serve.server import MetricsServer
+
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",

