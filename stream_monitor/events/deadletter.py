@@ -1,8 +1,8 @@
-"""Dead letters: what could not be counted, why, and where it came from.
+"""Dead letters: what could not be counted or handled, why, and where it came from.
 
-Nothing that arrives is dropped silently. A message that cannot be counted goes to the
-dead-letter topic as it was, with headers that say what is wrong; its source position is
-named, so it can be mended and sent again.
+Nothing that arrives is dropped silently. A message that cannot be counted, and an alert that
+a subscriber cannot handle, goes to the dead-letter topic as it was, with headers that say what
+is wrong; its source position is named, so it can be mended and sent again.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ REASONS = frozenset(
 )
 """The closed set of reasons: headers, metrics and logs use these words and no others."""
 
+SUBSCRIBER_REASONS = frozenset(
+    {
+        "handler",  # a subscriber's handler failed at each of its tries
+        "rejected",  # a subscriber's handler said that it never will succeed
+    }
+)
+"""What alerts become dead letters for, beside being no alerts (`json`, `field_type`)."""
+
 SCHEMA = "stream-monitor/dead-letter/v1"
 MAX_DETAIL = 300
 _MAX_ROWS = 900
@@ -50,8 +58,9 @@ class DeadLetter:
     rows: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.reason not in REASONS:
-            raise ValueError(f"{self.reason!r} is not a dead-letter reason; use one of {sorted(REASONS)}")
+        if self.reason not in REASONS | SUBSCRIBER_REASONS:
+            known = sorted(REASONS | SUBSCRIBER_REASONS)
+            raise ValueError(f"{self.reason!r} is not a dead-letter reason; use one of {known}")
 
     @property
     def row(self) -> int | None:

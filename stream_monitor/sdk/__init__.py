@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stream_monitor.sdk.labels import LabelLogger
     from stream_monitor.sdk.logger import PredictionLogger
-    from stream_monitor.sdk.subscriber import read_alerts
+    from stream_monitor.sdk.reader import read_alerts
+    from stream_monitor.sdk.retry import Backoff, Reject
+    from stream_monitor.sdk.subscriber import AlertSubscriber
 
-__all__ = ["LabelLogger", "PredictionLogger", "read_alerts"]
+__all__ = ["AlertSubscriber", "Backoff", "LabelLogger", "PredictionLogger", "Reject", "read_alerts"]
 
-_HOME = {"LabelLogger": "labels", "PredictionLogger": "logger", "read_alerts": "subscriber"}
+_HOME = {
+    "AlertSubscriber": "subscriber",
+    "Backoff": "retry",
+    "LabelLogger": "labels",
+    "PredictionLogger": "logger",
+    "Reject": "retry",
+    "read_alerts": "reader",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from referencing import Registry, Resource
 from stream_monitor.baselines.build import build_baseline
 from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.events.alert import decode_alert
-from stream_monitor.events.deadletter import MAX_DETAIL, REASONS, DeadLetter
+from stream_monitor.events.deadletter import MAX_DETAIL, REASONS, SUBSCRIBER_REASONS, DeadLetter
 from stream_monitor.events.label import Label, decode_label, encode_label
 from stream_monitor.events.tick import decode_tick, encode_tick
 from stream_monitor.sdk.encode import encode
@@ -125,7 +125,7 @@ def test_ticks() -> None:
 
 
 def test_dead_letters() -> None:
-    assert set(SCHEMAS["dead-letter.v1"]["properties"]["sm-reason"]["enum"]) == REASONS
+    assert set(SCHEMAS["dead-letter.v1"]["properties"]["sm-reason"]["enum"]) == REASONS | SUBSCRIBER_REASONS
     assert SCHEMAS["dead-letter.v1"]["properties"]["sm-detail"]["maxLength"] == MAX_DETAIL
     for rows in ((), (0,), (1, 2, 3, 9), tuple(range(0, 5000, 2))):
         letter = DeadLetter(record(b"x" * 2000), "timestamp", "d" * 1000, rows).to_output(max_bytes=1000)

@@ -15,7 +15,7 @@ from stream_monitor.events.prediction import decode_events
 from stream_monitor.records import Record
 from stream_monitor.sdk.labels import LabelLogger
 from stream_monitor.sdk.logger import PredictionLogger
-from stream_monitor.sdk.subscriber import read_alerts
+from stream_monitor.sdk.reader import read_alerts
 from tests.events.build import facts
 
 TopicMaker = Callable[..., dict[str, str]]
