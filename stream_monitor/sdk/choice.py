@@ -44,7 +44,7 @@ class Choice:
             (self.models is None or alert.labels.model in self.models)
             and (self.alertnames is None or alert.labels.alertname in self.alertnames)
             and (self.statuses is None or alert.status in self.statuses)
-            and (self.backfill or not getattr(alert, "backfill", False))
+            and (self.backfill or not alert.backfill)
         )
 
 

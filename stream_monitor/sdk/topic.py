@@ -132,6 +132,7 @@ class AlertTopic:
                 return question()
             except KafkaException as error:
                 if error.args[0].name() not in TRANSIENT or time.monotonic() > end:
+                    self.consumer.poll(0)  # brings the complaints
                     raise self.failure(topic, error.args[0]) from error
             time.sleep(0.1)
 
