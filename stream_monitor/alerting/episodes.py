@@ -53,16 +53,23 @@ class Episode:
     confirmed: bool = False
     clean: int = 0
     ended: int | None = None
+    backfill: bool = False
+    """It opened in the past, and nothing live has been told of it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something to tell: an episode that opened, joined, or ended. `backfill`: in the past."""
+    """Something to tell: an episode that opened, joined, or ended.
+
+    `backfill`: it belongs to the past. `again`: it was told as such when it opened, and now that
+    the past is over it is told as live.
+    """
 
     episode: Episode
     state: State
     time: int
     backfill: bool = False
+    again: bool = False
 
 
 class Incidents:
@@ -75,8 +82,8 @@ class Incidents:
         self.incident: str | None = None
         self.opened = 0
 
-    def detect(self, detections: Iterable[Detection]) -> list[Transition]:
-        """Take the detections of one moment, strongest first."""
+    def detect(self, detections: Iterable[Detection], *, backfill: bool = False) -> list[Transition]:
+        """Take the detections of one moment, strongest first; `backfill` if it belongs to the past."""
         told = []
         for detection in detections:
             name = alertname(detection.feature, detection.channel)
@@ -101,9 +108,23 @@ class Incidents:
                 since=detection.since,
                 rows=detection.rows,
                 confirmed=detection.window is not None,
+                backfill=backfill,
             )
             self.episodes[detection.feature, name] = episode
-            told.append(Transition(episode, state, detection.time))
+            told.append(Transition(episode, state, detection.time, backfill=backfill))
+        return told
+
+    def go_live(self, time: int) -> list[Transition]:
+        """The past is over at `time`: what is open and was told as backfill is told once more.
+
+        The first of them opens the incident for who sees live alerts alone, the others join it.
+        """
+        told: list[Transition] = []
+        for episode in self.episodes.values():
+            if episode.backfill:
+                episode.backfill = False
+                episode.state = "joined" if told else "opened"
+                told.append(Transition(episode, episode.state, time, again=True))
         return told
 
     def judge(self, key: tuple[str, str], dirty: bool, time: int) -> Transition | None:
@@ -120,7 +141,7 @@ class Incidents:
         episode.state = "resolved" if episode.confirmed else "transient"
         if not self.episodes:
             self.incident = None
-        return Transition(episode, episode.state, time)
+        return Transition(episode, episode.state, time, backfill=episode.backfill)
 
     def state(self) -> dict[str, Any]:
         """JSON values for a checkpoint."""

@@ -34,6 +34,7 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
     """The alert of one transition. `id` is the same wherever the same events are judged."""
     episode = transition.episode
     ended = transition.state in ("resolved", "transient")
+    told = "end" if ended else "again" if transition.again else "start"
     labels = {
         "alertname": episode.alertname,
         "model": context.model,
@@ -49,7 +50,7 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
         annotations["runbook_url"] = context.runbook_url
     view: dict[str, Any] = {
         "schema": SCHEMA,
-        "id": hashlib.sha256(f"{episode.id}\x1f{'end' if ended else 'start'}".encode()).hexdigest()[:32],
+        "id": hashlib.sha256(f"{episode.id}\x1f{told}".encode()).hexdigest()[:32],
         "fingerprint": fingerprint,
         "status": "resolved" if ended else "firing",
         "labels": labels,
@@ -98,7 +99,9 @@ def _description(transition: Transition) -> str:
             f" The channel's mean went from {found['baseline_mean']:.4f} in the baseline"
             f" to {found['current_mean']:.4f}."
         )
-    if transition.state == "joined":
+    if transition.again:
+        text += " It began in the past that was read at the first start, and is still there."
+    elif transition.state == "joined":
         text += " It joined an incident that was open already."
     if transition.state == "resolved":
         text += f" Resolved: {episode.clean} windows in a row agree with the baseline again."

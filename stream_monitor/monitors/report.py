@@ -93,6 +93,7 @@ def window_report(
     config: str,
     origin: str | None,
     provisional: bool,
+    backfill: bool,
     expired: int,
     drift: dict[str, dict[str, Any]],
     first_seen: Mapping[str, int],
@@ -138,6 +139,7 @@ def window_report(
         "baseline_origin": origin,
         "config": config,
         "provisional": provisional,
+        "backfill": backfill,
         "source": {str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
     }
     parts = _parts(features, max_bytes - len(orjson.dumps(head)) - 64)

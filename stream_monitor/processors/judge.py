@@ -61,6 +61,7 @@ class JudgePartition:
     def take(self, summary: Increments | WatermarkRecord) -> None:
         """Take one summary."""
         if isinstance(summary, WatermarkRecord):
+            self.clock.past.take(summary.partition, inside=summary.past, newest=summary.past_until)
             if self.clock.update(summary.partition, summary.partitions, summary.watermark):
                 self._advance(self.clock.value)
             return
@@ -111,7 +112,7 @@ class JudgePartition:
         elif len(known) >= limits.max_versions and not self._retire([[unit] for unit in known.values()]):
             self.refused["max_versions"] += 1
             return None
-        unit = Unit(self._config, self._config.model(model), version)
+        unit = Unit(self._config, self._config.model(model), version, self.clock.past)
         self.models.setdefault(model, {})[version] = unit
         for activation in self._directory.since(0):
             mine = activation.model == model and activation.version in (version, ANY_VERSION)
@@ -184,7 +185,7 @@ class JudgePartition:
                 self._followed = load_clock(self.clock, data)
                 continue
             model, _, version = name.partition("\x1e")
-            unit = Unit(self._config, self._config.model(model), version)
+            unit = Unit(self._config, self._config.model(model), version, self.clock.past)
             load_unit(unit, data, self._directory)
             self.models.setdefault(model, {})[version] = unit
 

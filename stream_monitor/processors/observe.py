@@ -2,9 +2,8 @@
 
     decode → (dead letter) → time → bin → increments, and a watermark once a pane
 
-What it holds between commits is the newest event time and the watermark last sent, which the
-engine writes with every commit as offset metadata; so it needs no checkpoint, and any worker
-can go on where another stopped.
+What it holds between commits is `Progress`, which the engine writes with every commit as offset
+metadata; so it needs no checkpoint, and any worker can go on where another stopped.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ import numpy as np
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import Config, ResolvedModel
-from stream_monitor.errors import StateError
 from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction, joined
 from stream_monitor.events.prediction import Decoded, decode_events
+from stream_monitor.processors.progress import Progress
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_columns
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows, WatermarkRecord
@@ -29,7 +28,6 @@ from stream_monitor.windows.panes import NEVER, floor_to
 
 GROUP_HEADER = "sm-group"
 """Header of a summary: whose it is. Groups that share the topic do not judge each other's rows."""
-_METADATA = "sm1"
 _NO_BINS = -2  # rows beyond the allowed lateness: their columns go nowhere
 
 
@@ -38,17 +36,11 @@ def summaries_partition(model: str, partitions: int) -> int:
     return zlib.crc32(model.encode()) % partitions
 
 
-def newest_of(metadata: str) -> int:
-    """The newest event time in a commit's metadata; `NEVER` where it says none."""
-    parts = metadata.split(" ")
-    return int(parts[1]) if len(parts) == 3 and parts[0] == _METADATA else NEVER
-
-
 class ObservePartition:
     """One source partition's share of OBSERVE.
 
     `partition`, `partitions`: of the predictions topic. `judges`: partitions of summaries.
-    `metadata` is what `metadata()` gave at the last commit, or None at a first start.
+    `progress` is what `metadata()` said at the last commit, or what a first start begins with.
     """
 
     def __init__(
@@ -59,7 +51,7 @@ class ObservePartition:
         partition: int,
         partitions: int,
         judges: int,
-        metadata: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -69,8 +61,12 @@ class ObservePartition:
         self._mark = ((GROUP_HEADER, config.kafka.group.encode()),)
         self._bound = config.defaults.out_of_orderness
         self._quantum = config.pane_quantum
-        self._newest = NEVER
-        self._sent = NEVER
+        progress = progress or Progress()
+        self._newest = progress.newest
+        self._sent = progress.sent
+        self._past = progress.past
+        self._started = progress.started
+        self._left = NEVER  # newest event of the past, until it is told
         self._offset = -1
         self._outputs: list[Output] = []
         self._models: dict[str, ResolvedModel] = {}
@@ -78,21 +74,10 @@ class ObservePartition:
         """Rows sent raw since the start, for the engine's bound."""
         self.dead: Counter[str] = Counter()
         self.rows = 0
-        if metadata:
-            self._load(metadata)
-
-    def _load(self, metadata: str) -> None:
-        parts = metadata.split(" ")
-        if len(parts) != 3 or parts[0] != _METADATA:
-            raise StateError(
-                f"predictions[{self._partition}]: offset metadata {metadata!r} is not of a known version; "
-                "the group was used by another program or a newer worker: use another `kafka.group`"
-            )
-        self._newest, self._sent = int(parts[1]), int(parts[2])
 
     def metadata(self) -> str:
-        """What the next owner needs, as offset metadata: newest event time, watermark sent."""
-        return f"{_METADATA} {self._newest} {self._sent}"
+        """What the next owner needs, as offset metadata; call it after `flush`."""
+        return Progress(self._newest, self._sent, self._past, self._started).encode()
 
     @property
     def watermark(self) -> int:
@@ -119,6 +104,8 @@ class ObservePartition:
 
     def process_decoded(self, decoded: Decoded, first: int, last: int) -> None:
         """Take columns; `first` and `last` are the offsets of the batch read."""
+        if self._past and last + 1 >= self._past:
+            self._leave_past(decoded)
         before = self._newest_before(decoded)
         part = 0
         for batch in joined(decoded.batches):
@@ -145,13 +132,31 @@ class ObservePartition:
         """Outputs since the last flush, the watermark behind the increments it covers."""
         outputs, self._outputs = self._outputs, []
         watermark = self.watermark
-        if watermark > self._sent:
+        if watermark > self._sent or self._left != NEVER:
             self._sent = watermark
-            record = WatermarkRecord(self._partition, self._partitions, self._offset, watermark).encode()
+            record = WatermarkRecord(
+                self._partition,
+                self._partitions,
+                self._offset,
+                watermark,
+                past=self._past > 0,
+                past_until=self._left,
+            ).encode()
+            self._left = NEVER
             outputs.extend(
                 Output("summaries", None, record, judge, self._mark) for judge in range(self._judges)
             )
         return outputs
+
+    def _leave_past(self, decoded: Decoded) -> None:
+        """Note the newest event time of what lies below the past's end; ticks move time like events."""
+        newest = self._newest
+        for batch in decoded.batches:
+            newest = max(newest, int(batch.time[batch.offset < self._past].max(initial=NEVER)))
+        for tick in decoded.ticks:
+            if tick.offset < self._past:
+                newest = max(newest, tick.watermark + self._bound)
+        self._left, self._past = newest, 0
 
     def _settings(self, model: str) -> ResolvedModel:
         settings = self._models.get(model)

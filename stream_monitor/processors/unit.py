@@ -1,6 +1,7 @@
 """One model version in JUDGE: panes fill, close in order, are judged, and windows follow.
 
 What happens at a moment of event time b, in this order (`step`):
+  0. the past is over: what began in it and is still open is told as live
   1. late rows that are due at b correct windows
   2. the pane that ends at b closes: baseline chosen or learned, detectors, episodes
   3. windows that end at b close: aggregates, window tests, episodes held or ended
@@ -32,6 +33,7 @@ from stream_monitor.processors.shown import Shown
 from stream_monitor.records import Output
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
 from stream_monitor.windows.panes import NEVER, floor_to, rfc3339
+from stream_monitor.windows.past import Past
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
 
@@ -49,11 +51,12 @@ class OpenPane:
 class Unit:
     """State and rules of one (model, version). Collects outputs; the caller takes them."""
 
-    def __init__(self, config: Config, settings: ResolvedModel, version: str) -> None:
+    def __init__(self, config: Config, settings: ResolvedModel, version: str, past: Past) -> None:
         self.model = settings.name
         self.version = version
         self.settings = settings
         self._config = config
+        self._past = past
         self._config_hash = settings.hash
         self.activations: list[Activation] = []
         self.baselines: dict[str, Baseline] = {}
@@ -178,6 +181,11 @@ class Unit:
 
     def step(self, moment: int, *, active: int, predecessor: Activation | None) -> None:
         """Everything that is due at `moment` (see the module)."""
+        mine = self.next_moment()
+        if mine is None or mine > moment:
+            return  # it is another version's moment
+        if not self._is_past(moment):
+            self._tell(self.incidents.go_live(moment))
         while self._due and self._due[0] <= moment:
             heapq.heappop(self._due)
         if moment in self.late:
@@ -187,6 +195,10 @@ class Unit:
         for window in self.windows:
             if window.next_end is not None and window.next_end <= moment:
                 self._close_window(window, active)
+
+    def _is_past(self, moment: int) -> bool:
+        """Whether what is said of windows and panes that end at `moment` belongs to the past."""
+        return self._past.holds(moment - self.settings.pane)
 
     def _close_pane(self, pane: int, opened: OpenPane, active: int, predecessor: Activation | None) -> None:
         end = pane + self.settings.pane
@@ -272,6 +284,7 @@ class Unit:
             config=self._config_hash,
             origin=self._origin(),
             provisional=self.monitor is None or self.monitor.provisional,
+            backfill=self._is_past(block.start + window.length),
             expired=self.expired,
             drift=drift,
             first_seen=self._first_seen(block),
@@ -327,7 +340,7 @@ class Unit:
     # ── episodes ────────────────────────────────────────────────────────────────────────────
 
     def _detect(self, found: list[Detection]) -> None:
-        told = self.incidents.detect(found)
+        told = self.incidents.detect(found, backfill=self._is_past(found[0].time)) if found else []
         states = {(t.episode.feature, t.episode.channel): t.state for t in told}
         for detection in found:
             # The first detection on a channel is the one that opened; what follows agrees with it.
@@ -379,7 +392,9 @@ class Unit:
             return []
         context = self._context()
         return [
-            render_alert(Transition(episode, episode.state, episode.opened), context).view
+            render_alert(
+                Transition(episode, episode.state, episode.opened, backfill=episode.backfill), context
+            ).view
             for episode in self.incidents.episodes.values()
         ]
 

@@ -216,12 +216,18 @@ def _take_raw(raw: RawRows, rows: Any, base: int) -> RawRows:
 
 @dataclass(frozen=True, slots=True)
 class WatermarkRecord:
-    """A source partition's watermark at an offset, told to every summaries partition."""
+    """A source partition's watermark at an offset, told to every summaries partition.
+
+    The record that leaves the past (see `windows.past`) says so once: `past` is false and
+    `past_until` the newest event time of the past.
+    """
 
     partition: int
     partitions: int  # how many the source topic has
     offset: int
     watermark: int  # µs, on the pane grid
+    past: bool = False  # whether the offset lies in the partition's past
+    past_until: int = NEVER  # µs
 
     def encode(self) -> bytes:
         """One summaries message."""
@@ -232,8 +238,25 @@ class WatermarkRecord:
                 "partitions": self.partitions,
                 "offset": self.offset,
                 "watermark": self.watermark,
+                "past": self.past,
+                "past_until": self.past_until,
             }
         )
+
+    @classmethod
+    def decode(cls, meta: dict[str, Any]) -> WatermarkRecord:
+        """From the metadata of a summaries message; `CodecError` if some are missing."""
+        try:
+            return cls(
+                meta["partition"],
+                meta["partitions"],
+                meta["offset"],
+                meta["watermark"],
+                meta.get("past", False),
+                meta.get("past_until", NEVER),
+            )
+        except KeyError as error:
+            raise CodecError(f"summaries message lacks {error}: written by another version?") from error
 
 
 def decode_summary(data: bytes) -> Increments | WatermarkRecord:
@@ -242,5 +265,5 @@ def decode_summary(data: bytes) -> Increments | WatermarkRecord:
     if meta.get("kind") == "increments":
         return Increments.decode(meta, arrays)
     if meta.get("kind") == "watermark":
-        return WatermarkRecord(meta["partition"], meta["partitions"], meta["offset"], meta["watermark"])
+        return WatermarkRecord.decode(meta)
     raise CodecError(f"summaries message of unknown kind {meta.get('kind')!r}")

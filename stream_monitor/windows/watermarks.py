@@ -7,16 +7,23 @@ nothing holds it back (an idle partition is moved by tick records in its own log
 
 from __future__ import annotations
 
+from typing import Any
+
 from stream_monitor.windows.panes import NEVER
+from stream_monitor.windows.past import Past
 
 
 class MergedWatermark:
-    """The least watermark over `partitions` source partitions; it never goes back."""
+    """The least watermark over `partitions` source partitions; it never goes back.
+
+    With it the past that time has left or not: see `Past`.
+    """
 
     def __init__(self) -> None:
         self.partitions = 0
         self.by_partition: dict[int, int] = {}
         self.value = NEVER
+        self.past = Past()
 
     def update(self, partition: int, partitions: int, watermark: int) -> bool:
         """Take one partition's watermark; True if the merged one moved."""
@@ -32,18 +39,18 @@ class MergedWatermark:
         self.value = least
         return True
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """JSON values for a checkpoint."""
         return {
             "partitions": self.partitions,
             "by_partition": sorted(self.by_partition.items()),
             "value": self.value,
+            "past": self.past.state(),
         }
 
-    def load(self, state: dict[str, object]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Continue from `state()`."""
-        self.partitions = int(str(state["partitions"]))
-        self.value = int(str(state["value"]))
-        pairs = state["by_partition"]
-        assert isinstance(pairs, list)
-        self.by_partition = {int(p): int(w) for p, w in pairs}
+        self.partitions, self.value = state["partitions"], state["value"]
+        self.by_partition = {int(p): int(w) for p, w in state["by_partition"]}
+        if (past := state.get("past")) is not None:  # written before there was one: no past
+            self.past.load(past)

@@ -22,6 +22,7 @@ from stream_monitor.events.tick import encode_tick
 from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.processors.observe import ObservePartition
 from stream_monitor.processors.parts import one_slot, tally_of
+from stream_monitor.processors.progress import Progress
 from stream_monitor.processors.snapshot import dump_clock, dump_unit
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.increments import Increments, decode_summary
@@ -115,20 +116,36 @@ def said_by(outputs: Iterable[Output]) -> dict[str, list[tuple[str, bytes | None
     return dict(found)
 
 
-def play(config: Config, log: Log, published: Sequence[Activation] = (), how: Play | None = None) -> Played:
-    """Run a log; see `Play`."""
-    return _Run(config, log, published, how or Play()).run()
+def play(
+    config: Config,
+    log: Log,
+    published: Sequence[Activation] = (),
+    how: Play | None = None,
+    past: Mapping[int, int] | None = None,
+) -> Played:
+    """Run a log; see `Play`. `past`: the offset that a partition's past ends at, 0 for none."""
+    return _Run(config, log, published, how or Play(), past or {}).run()
 
 
 class _Run:
-    def __init__(self, config: Config, log: Log, published: Sequence[Activation], how: Play) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        published: Sequence[Activation],
+        how: Play,
+        past: Mapping[int, int],
+    ) -> None:
         self.config, self.how, self.published = config, how, list(published)
         self.rng = random.Random(how.seed)
         self.shown = BaselineDirectory(published if how.observers_know == "start" else ())
         self.known = BaselineDirectory(published)
         self.waiting: list[Activation] = [] if how.observers_know == "start" else list(published)
         self.partitions = len(log)
-        self.sources = {p: _Source(self._observer(p, None), deque(records)) for p, records in log.items()}
+        self.sources = {
+            p: _Source(self._observer(p, Progress(past=past.get(p, 0)).encode()), deque(records))
+            for p, records in log.items()
+        }
         self.judge = JudgePartition(config, self.known)
         self.judge.follow()
         self.saved: dict[str, bytes] = {}
@@ -136,14 +153,14 @@ class _Run:
         self.messages: list[bytes] = []
         self.restarts = 0
 
-    def _observer(self, partition: int, metadata: str | None) -> ObservePartition:
+    def _observer(self, partition: int, metadata: str) -> ObservePartition:
         return ObservePartition(
             self.config,
             self.shown,
             partition=partition,
             partitions=self.partitions,
             judges=1,
-            metadata=metadata,
+            progress=Progress.decode(metadata, f"predictions[{partition}]"),
         )
 
     def run(self) -> Played:

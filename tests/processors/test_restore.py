@@ -20,18 +20,18 @@ from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.records import Record
 from tests.processors.harness import Play, ended, play
 from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
-from tests.processors.test_same_however_read import ENOUGH, same
+from tests.processors.test_same_however_read import ENOUGH, PASTS, same
 
 
 @ENOUGH
-@given(log=small_logs(), baselines=st.integers(0, 3), seed=st.integers(0, 2**16))
-def test_small_logs(log: dict[int, list[Record]], baselines: int, seed: int) -> None:
+@given(log=small_logs(), baselines=st.integers(0, 3), seed=st.integers(0, 2**16), past=PASTS)
+def test_small_logs(log: dict[int, list[Record]], baselines: int, seed: int, past: dict[int, int]) -> None:
     config, published = small_config(), small_published(baselines)
     whole = ended(log)
-    never_stopped = play(config, whole, published, Play(seed))
-    restored = play(config, whole, published, Play(seed, restart=0.3))
+    never_stopped = play(config, whole, published, Play(seed), past)
+    restored = play(config, whole, published, Play(seed, restart=0.3), past)
     same(never_stopped, restored)
-    again = play(config, whole, published, Play(seed + 1, restart=0.3))
+    again = play(config, whole, published, Play(seed + 1, restart=0.3), past)
     same(never_stopped, again)
 
 
@@ -42,11 +42,14 @@ def test_a_long_log_with_drift(learned: bool, know: Literal["later", "never"]) -
     published = [] if learned else [Activation("loans", "*", 0, drifting_baseline())]
     whole = ended(drifting_log(6, minutes=20, rate=4.0, drift=(8, 14), versions=("1", "1", "2")))
     ways = Play(3, observers_know=know, batches=(30,))
-    never_stopped = play(config, whole, published, ways)
-    restored = play(config, whole, published, Play(3, observers_know=know, batches=(30,), restart=0.2))
+    past = {0: 800, 1: 900, 2: 850}  # of some 1,600: within the drift
+    never_stopped = play(config, whole, published, ways, past)
+    again = Play(3, observers_know=know, batches=(30,), restart=0.2)
+    restored = play(config, whole, published, again, past)
     assert restored.restarts > 10
     assert any(view["state"] == "resolved" for view in never_stopped.views("alerts"))
     assert any(view["revision"] for view in never_stopped.views("aggregates"))
+    assert {view["backfill"] for view in never_stopped.views("alerts")} == {True, False}
     same(never_stopped, restored)
 
 

@@ -16,6 +16,8 @@ from tests.processors.logs import drifting_baseline, drifting_log, small_config,
 
 ENOUGH = settings(max_examples=70, deadline=None, derandomize=True)
 KNOWS: list[Literal["start", "later", "never"]] = ["start", "later", "never"]
+PASTS = st.dictionaries(st.integers(0, 2), st.integers(0, 28), max_size=3)
+"""Where the past of up to three partitions ends, ticks and what lies behind the end among it."""
 
 
 def same(a: Played, b: Played) -> None:
@@ -32,12 +34,19 @@ def same(a: Played, b: Played) -> None:
     baselines=st.integers(0, 3),
     seed=st.integers(0, 2**16),
     know=st.sampled_from(KNOWS),
+    past=PASTS,
 )
-def test_small_logs(log: dict[int, list[Record]], baselines: int, seed: int, know: str) -> None:
+def test_small_logs(
+    log: dict[int, list[Record]],
+    baselines: int,
+    seed: int,
+    know: Literal["start", "later", "never"],
+    past: dict[int, int],
+) -> None:
     config, published = small_config(), small_published(baselines)
     whole = ended(log)
-    plain = play(config, whole, published)
-    other = play(config, whole, published, Play(seed, observers_know=know, baton=0.2))  # type: ignore[arg-type]
+    plain = play(config, whole, published, past=past)
+    other = play(config, whole, published, Play(seed, observers_know=know, baton=0.2), past=past)
     note(str({m: len(v) for m, v in plain.said.items()}))
     same(plain, other)
     assert plain.state.keys() == other.state.keys()
@@ -60,13 +69,15 @@ def test_a_long_log_with_drift(learned: bool, know: Literal["start", "later", "n
     config = small_config(learn=1000, alert_budget={"false_alarms": 5, "per": "day"})
     published = [] if learned else [Activation("loans", "*", 0, drifting_baseline())]
     whole = ended(drifting_log(5, minutes=22, rate=3.0, versions=("1", "1", "1", "2")))
-    plain = play(config, whole, published)
+    past = {0: 850, 1: 700, 2: 0}  # of some 1,300: `amount` drifts where it ends
+    plain = play(config, whole, published, past=past)
     topics = Counter(topic for topic, _, _ in plain.said["loans"])
     assert topics["alerts"] >= 2
     assert topics["detections"] >= 3
     assert topics["aggregates"] > 50
     assert topics["baselines"] >= 1
-    same(plain, play(config, whole, published, Play(1, observers_know=know, batches=(7, 40, 400))))
+    assert {view["backfill"] for view in plain.views("aggregates")} == {True, False}
+    same(plain, play(config, whole, published, Play(1, observers_know=know, batches=(7, 40, 400)), past))
 
 
 def test_time_starts_with_the_log() -> None:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from stream_monitor.engines.kafka.ownership import Owned
-from stream_monitor.engines.kafka.positions import committed_offset, log_range, partition_count
+from stream_monitor.engines.kafka.positions import (
+    COMMITTED_TIMEOUT_S,
+    committed_offset,
+    committed_offsets,
+    log_range,
+    partition_count,
+)
 from stream_monitor.engines.kafka.stage import Shared, Stage
+from stream_monitor.errors import BrokerError
 from stream_monitor.events.tick import encode_tick, is_tick
 from stream_monitor.events.times import LATEST
-from stream_monitor.processors.observe import ObservePartition, newest_of
+from stream_monitor.processors.observe import ObservePartition
+from stream_monitor.processors.progress import Progress, known_progress
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.panes import NEVER, floor_to
 
@@ -44,15 +53,17 @@ class ObserveStage(Stage):
 
     def create(self, partition: int) -> Owned:
         """Where the group stands, with the watermark that went with the commit."""
-        if not self._partitions:
+        if partition >= self._partitions:
             self._partitions = partition_count(self.consumer, self.topic)
             self._judges = partition_count(self.consumer, self.config.kafka.topic("summaries"))
         offset, metadata = committed_offset(self.consumer, self.topic, partition)
         fresh = offset is None
         low, high = log_range(self.consumer, self.topic, partition)
         if offset is None:
-            offset = high if self.config.kafka.start == "latest" else low
-        elif offset < low:
+            offset, progress = self._first_start(partition, low, high)
+        else:
+            progress = Progress.decode(metadata, f"{self.topic}[{partition}]")
+        if offset < low:
             log.error(
                 "%s[%d]: retention deleted offset %d before it was read; going on at %d: %d messages lost",
                 self.topic, partition, offset, low, low - offset,
@@ -64,13 +75,27 @@ class ObserveStage(Stage):
             partition=partition,
             partitions=self._partitions,
             judges=self._judges,
-            metadata=metadata,
+            progress=progress,
         )
         owned = Owned(processor, offset, offset)
         if fresh:
             # Written with the next commit: a crash before it must not skip what came meanwhile.
             owned.committed = -1
         return owned
+
+    def _first_start(self, partition: int, low: int, high: int) -> tuple[int, Progress]:
+        """Where to begin without a committed offset, and what of the log is past by that.
+
+        A partition that was added to the topic after the group's first start is read from its
+        beginning, whatever `kafka.start` says: all that is in it came since.
+        """
+        started = max((other.started for other in self._known_of_group()), default=self._partitions)
+        progress = Progress(started=started)
+        if partition >= started:
+            return low, progress
+        if self.config.kafka.start == "latest" or low == high:
+            return high, progress
+        return low, replace(progress, past=high)
 
     def caught_up(self, partition: int, owned: Owned) -> None:
         """The watermark is known before anything new comes."""
@@ -168,9 +193,11 @@ class ObserveStage(Stage):
     def _newest_of_group(self) -> int:
         """The newest event time that any partition of the group has committed."""
         try:
-            found = self.consumer.committed(
-                [TopicPartition(self.topic, p) for p in range(self._partitions)], timeout=5.0
-            )
-        except KafkaException:
+            return max((known.newest for known in self._known_of_group(timeout=5.0)), default=NEVER)
+        except BrokerError:
             return NEVER  # a broker is away: the next round asks again
-        return max((newest_of(f.metadata) for f in found if f.metadata), default=NEVER)
+
+    def _known_of_group(self, timeout: float = COMMITTED_TIMEOUT_S) -> list[Progress]:
+        """What lies beside the group's committed offsets, of all partitions that have one."""
+        found = committed_offsets(self.consumer, self.topic, range(self._partitions), timeout)
+        return [known_progress(metadata) for _, metadata in found.values()]

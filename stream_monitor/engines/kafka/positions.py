@@ -6,6 +6,7 @@ Every call is bounded; an error of the client is raised as `BrokerError` that na
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -34,20 +35,29 @@ def seek(consumer: Consumer, topic: str, partition: int, offset: int) -> None:
 
 def committed_offset(consumer: Consumer, topic: str, partition: int) -> tuple[int | None, str | None]:
     """The group's committed offset and its metadata; None where there is none."""
-    where = [TopicPartition(topic, partition)]
-    deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+    return committed_offsets(consumer, topic, [partition]).get(partition, (None, None))
+
+
+def committed_offsets(
+    consumer: Consumer, topic: str, partitions: Sequence[int], timeout: float = COMMITTED_TIMEOUT_S
+) -> dict[int, tuple[int, str | None]]:
+    """The group's committed offset and its metadata by partition, where there is one."""
+    wanted = [TopicPartition(topic, partition) for partition in partitions]
+    deadline = time.monotonic() + timeout
     found = None
     while found is None:
         try:
-            (found,) = consumer.committed(where, timeout=COMMITTED_TIMEOUT_S)
+            found = consumer.committed(wanted, timeout=timeout)
         except KafkaException as error:
             # A coordinator that moves, or another's transaction that is not settled yet.
             if error.args[0].name() not in TRANSIENT or time.monotonic() > deadline:
-                raise BrokerError(f"{topic}[{partition}]: committed offset: {error.args[0].str()}") from error
+                where = f"{topic}{sorted(partitions)}"
+                raise BrokerError(f"{where}: committed offset: {error.args[0].str()}") from error
             time.sleep(0.1)
-    if found.error is not None:
-        raise BrokerError(f"{topic}[{partition}]: committed offset: {found.error.str()}")
-    return (None, None) if found.offset < 0 else (found.offset, found.metadata)
+    for one in found:
+        if one.error is not None:
+            raise BrokerError(f"{topic}[{one.partition}]: committed offset: {one.error.str()}")
+    return {one.partition: (one.offset, one.metadata) for one in found if one.offset >= 0}
 
 
 def log_range(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
