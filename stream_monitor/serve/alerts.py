@@ -55,8 +55,11 @@ class AlertStore:
     def apply(self, view: Mapping[str, Any]) -> None:
         """Count one alert message and follow its status.
 
+        One about the past of a first start is not counted: nobody is to act on it.
         Raises KeyError, TypeError or ValueError where `view` is not an alert; nothing has changed then.
         """
+        if view.get("backfill"):
+            return
         labels, evidence = view["labels"], view["evidence"]
         cause = (
             str(labels["model"]),
@@ -75,6 +78,8 @@ class AlertStore:
 
     def follow(self, view: Mapping[str, Any]) -> None:
         """Take over an alert's status without counting a message (state restored after a rebalance)."""
+        if view.get("backfill"):
+            return
         labels, fingerprint, status = view["labels"], str(view["fingerprint"]), view["status"]
         if status not in ("firing", "resolved"):
             raise ValueError(f"status {status!r} is neither firing nor resolved")

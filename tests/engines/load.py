@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import orjson
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream_monitor.baselines.build import build_baseline
 from stream_monitor.baselines.records import Activation, encode_activation
@@ -18,6 +19,7 @@ from stream_monitor.events.columns import CategoryColumn, EventBatch, NumberColu
 from stream_monitor.events.pack import encode_pack
 from stream_monitor.events.tick import encode_tick
 from stream_monitor.events.times import LATEST
+from stream_monitor.processors.progress import Progress
 from tests.engines.workers import Setup, Watcher, WorkerProcess, read_topic, wait_for
 
 SECOND = 1_000_000
@@ -257,10 +259,30 @@ def assert_same(one: Emitted, other: Emitted) -> None:
         )
 
 
-def undisturbed_of(setup: Setup) -> Emitted:
-    """What another group writes that reads the same log with one worker, left alone."""
+def begin(setup: Setup, past: Mapping[int, int]) -> None:
+    """Have the group stand where it would stand after a first start by which `past` lay in the log.
+
+    `past` counts a partition's messages; what a group calls past depends on when it started.
+    """
+    partitions = int(setup.settings["kafka"]["partitions"])
+    consumer = Consumer(
+        {"bootstrap.servers": setup.broker, "group.id": f"{setup.config.kafka.group}-observe"}
+    )
+    wanted = [
+        TopicPartition(
+            setup.topic("predictions"), p, 0, Progress(past=past.get(p, 0), started=partitions).encode()
+        )
+        for p in range(partitions)
+    ]
+    consumer.commit(offsets=wanted, asynchronous=False)
+    consumer.close()
+
+
+def undisturbed_of(setup: Setup, past: Mapping[int, int]) -> Emitted:
+    """What another group writes that reads the same log with one worker, left alone (see `begin`)."""
     other = setup.other("b", idle={"after": "never"})
     other.make_topics()
+    begin(other, past)
     with WorkerProcess(other) as worker, Watcher(other) as watcher:
         wait_for(watcher.done, 90, "the other group's lag 0", worker)
         assert worker.stop() == 0, worker.log[-3000:]

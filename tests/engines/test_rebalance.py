@@ -105,7 +105,7 @@ def test_workers_that_join_leave_and_sleep_through_their_session(
                 final_tick(setup)
                 wait_for(watcher.done, 60, "lag 0", last)
                 assert last.stop() == 0, last.log[-3000:]
-        mine, theirs = Emitted(setup), undisturbed_of(setup)
+        mine, theirs = Emitted(setup), undisturbed_of(setup, {})
         assert mine.rows("1m") == load.rows_per_window(60 * SECOND)
         assert mine.alerts
         assert_same(mine, theirs)

@@ -102,11 +102,11 @@ def test_what_is_past() -> None:
     assert again.newest == START
 
 
-def drift(past_minutes: float | None, until: float = 18, **log: float) -> Played:
-    """`amount` drifts from minute 10 on; what came before `past_minutes` is the past."""
+def drift(past_minutes: float | None) -> Played:
+    """`amount` drifts from minute 10 to 18; what came before `past_minutes` is the past."""
     config = small_config(alert_budget={"false_alarms": 1, "per": "week"}, learn=10**6)
     published = [Activation("loans", "*", 0, drifting_baseline(rows=6000))]
-    events = drifting_log(7, minutes=30, drift=(10, until), size=0.8, new_feature=2, late=0.0, **log)
+    events = drifting_log(7, minutes=30, drift=(10, 18), size=0.8, new_feature=2, late=0.0)
     ends = {
         p: sum(
             orjson.loads(r.value or b"")["timestamp"] < START // 1000 + past_minutes * 60_000 for r in found

@@ -141,6 +141,16 @@ def test_detections_and_firing() -> None:
     assert scrape(metrics.registry).one("stream_monitor_alerts_firing", **group) == 0
 
 
+def test_alerts_about_the_past_neither_fire_nor_count() -> None:
+    metrics = Metrics()
+    metrics.alert(alert() | {"backfill": True})
+    metrics.restored_alerts([alert(fingerprint="f2") | {"backfill": True}])
+    assert sum(scrape(metrics.registry).named("stream_monitor_alerts_firing").values()) == 0
+    assert not scrape(metrics.registry).named("stream_monitor_detections_total")
+    metrics.alert(alert() | {"backfill": False})
+    assert sum(scrape(metrics.registry).named("stream_monitor_alerts_firing").values()) == 1
+
+
 def test_restored_alerts_fire_and_are_not_counted() -> None:
     metrics = Metrics()
     metrics.restored([], [alert(), alert(fingerprint="f2"), alert(fingerprint="f2")])
