@@ -144,8 +144,9 @@ def test_detections_and_firing() -> None:
 def test_alerts_about_the_past_neither_fire_nor_count() -> None:
     metrics = Metrics()
     metrics.alert(alert() | {"backfill": True})
-    metrics.restored_alerts([alert(fingerprint="f2") | {"backfill": True}])
+    metrics.restored([], [alert(fingerprint="f2") | {"backfill": True}])
     assert sum(scrape(metrics.registry).named("stream_monitor_alerts_firing").values()) == 0
+    assert sum(scrape(metrics.registry).named("stream_monitor_alerts_total").values()) == 0
     assert not scrape(metrics.registry).named("stream_monitor_detections_total")
     metrics.alert(alert() | {"backfill": False})
     assert sum(scrape(metrics.registry).named("stream_monitor_alerts_firing").values()) == 1
