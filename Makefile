@@ -10,6 +10,9 @@ WHEEL := .venv/.wheel
 SOURCES := $(shell find stream_monitor -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE NOTICE
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-annotate --no-header \
 	--no-emit-package stream-monitor --python-version 3.11 --quiet
+# The build backend alone, as it is locked for development: what deploy/Dockerfile builds the wheel with.
+BACKEND = printf 'hatchling\n' | $(BIN)/uv pip compile - --universal --generate-hashes --no-annotate --no-header \
+	--python-version 3.11 --quiet --constraint requirements/dev.txt --output-file requirements/build.txt
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # The time that stands in the files of a wheel and an sdist: that of the last commit.
 DATED = SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600)}
@@ -69,10 +72,12 @@ format: $(LOCKED)
 lock: $(LOCKED)
 	$(COMPILE) --extra worker --output-file requirements/runtime.txt
 	$(COMPILE) --all-extras --output-file requirements/dev.txt
+	$(BACKEND)
 
 lock-upgrade: $(LOCKED)
 	$(COMPILE) --extra worker --upgrade --output-file requirements/runtime.txt
 	$(COMPILE) --upgrade --all-extras --output-file requirements/dev.txt
+	$(BACKEND) --upgrade
 
 clean:
 	rm -rf .venv build dist .demo .kafka .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
