@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from stream_monitor.engines.telemetry import ABORT_REASONS
 from stream_monitor.events.deadletter import REASONS
+from stream_monitor.events.times import LATEST
 from stream_monitor.serve import catalogue
 from stream_monitor.serve.catalogue import label
 
@@ -27,8 +28,8 @@ LIMITS = ("max_models", "max_versions")
 """Limits whose refusals are counted."""
 OTHER = "other"
 """Where a label value counts that is not one of the known ones."""
-_UNKNOWN_TIME = 2**61
-"""Watermarks at least this far from zero stand for "none yet" or "idle", not for a time."""
+_NO_TIME = LATEST - 86_400_000_000
+"""Watermarks (µs) at least this far from zero stand for none yet, or for a stream that was ended for good."""
 
 
 class Activity:
@@ -74,7 +75,7 @@ class Activity:
 
     def watermark(self, stage: str, partition: str, watermark_us: int) -> None:
         """The partition's watermark, µs since the epoch; a value that stands for none ends the series."""
-        if abs(watermark_us) >= _UNKNOWN_TIME:
+        if abs(watermark_us) >= _NO_TIME:
             self.watermarks.pop((stage, partition), None)
         else:
             _set(self.watermarks, (stage, partition), watermark_us)

@@ -136,9 +136,11 @@ class TumblingWindow:
             self._from -= 1
         newest = self.blocks[-1]
         for old in self.blocks:
+            if old is newest:
+                continue  # it is about to be told
             if old.start + self.length <= horizon:
                 old.tally = old.packed = None
-            elif old is not newest and old.tally is not None:
+            elif old.tally is not None:
                 old.pack()
 
     def _enter(self, block: Block) -> None:

@@ -14,8 +14,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from stream_monitor.alerting.episodes import State, alertname
 from stream_monitor.engines.telemetry import ABORT_REASONS
 from stream_monitor.events.deadletter import REASONS
+from stream_monitor.events.times import LATEST
 from stream_monitor.serve.catalogue import METRICS
 from stream_monitor.serve.metrics import Metrics
+from stream_monitor.windows.panes import floor_to
 from tests.serve.exposition import scrape, text
 from tests.serve.views import aggregate, alert, feature
 
@@ -123,7 +125,7 @@ def test_watermark_delay_is_taken_at_the_scrape() -> None:
     assert read.one("stream_monitor_lag_messages", **at) == 17
 
 
-@pytest.mark.parametrize("none_yet", [-(2**63), 2**63 - 1, -(2**62)])
+@pytest.mark.parametrize("none_yet", [-(2**63), 2**63 - 1, -(2**62), floor_to(LATEST - 1, 3_600_000_000)])
 def test_a_watermark_that_stands_for_none_ends_the_series(none_yet: int) -> None:
     metrics = Metrics()
     metrics.watermark("judge", 0, 5)

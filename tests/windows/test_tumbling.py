@@ -214,6 +214,17 @@ def test_nothing_is_kept_that_nobody_will_ask_for() -> None:
     assert sum(b.whole for b in window.blocks) == 4
 
 
+def test_without_lateness_the_newest_block_can_still_be_told() -> None:
+    window = TumblingWindow(LENGTH, 0, FIRST, 0)
+    for start in (0, LENGTH):
+        window.add_pane(start, part(FIRST, start, 2))
+        block = window.close()
+        assert block.tally is not None
+        assert block.tally.rows == 2
+    assert window.blocks[-1].tally is not None
+    assert not any(block.whole for block in list(window.blocks)[:-1])
+
+
 def test_extension_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tumbling, "MAX_BLOCKS", 5)
     window = filled(range(0, 30 * 50, 30), needed=10**6)
