@@ -121,9 +121,8 @@ def to_arrow(name: str, values: Column | NDArray[np.float64] | Sequence[object])
     """What a pack stores for a column, an array of shape (n,) or (n, d), or JSON scalars."""
     if isinstance(values, np.ndarray):
         if values.ndim == 2:
-            flat = pa.array(np.ascontiguousarray(values, np.float64).reshape(-1))
-            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-        return pa.array(values, pa.float64())
+            return pa.FixedSizeListArray.from_arrays(float_array(values.reshape(-1)), values.shape[1])
+        return float_array(values)
     if not isinstance(values, NumberColumn | CategoryColumn):
         found = readings(name, values)
         if len(found) > 1:
@@ -132,6 +131,47 @@ def to_arrow(name: str, values: Column | NDArray[np.float64] | Sequence[object])
     if isinstance(values, NumberColumn):
         if values.mistyped is not None:
             raise EventError("field_type", f"column {name!r} mixes numbers and strings; send JSON")
-        return pa.array(values.values, pa.float64())
-    codes = pa.array(values.codes, pa.int32(), mask=values.codes < 0)
-    return pa.DictionaryArray.from_arrays(codes, pa.array(values.categories, pa.string()))
+        return float_array(values.values)
+    known = values.codes >= 0
+    buffers = [None if known.all() else _bits(known), _buffer(np.maximum(values.codes, 0), np.int32)]
+    codes = pa.Array.from_buffers(pa.int32(), len(known), buffers)
+    return pa.DictionaryArray.from_arrays(codes, text_array(values.categories))
+
+
+# Arrays are made of buffers, and not by `pa.array`: where pandas is installed that imports it,
+# which takes a second of the model server that logs.
+
+
+def float_array(values: NDArray[Any]) -> pa.Array:
+    """Numbers of shape (n,) as float64; NaN stays NaN."""
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, _buffer(values, np.float64)])
+
+
+def time_array(microseconds: NDArray[Any]) -> pa.Array:
+    """Times of shape (n,), microseconds UTC."""
+    kind = pa.timestamp("us", "UTC")
+    return pa.Array.from_buffers(kind, len(microseconds), [None, _buffer(microseconds, np.int64)])
+
+
+def flag_array(values: NDArray[np.bool_]) -> pa.Array:
+    """Booleans of shape (n,)."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bits(values)])
+
+
+def text_array(texts: Sequence[str | None]) -> pa.Array:
+    """Strings; None is null. OverflowError where they have 2 GiB or more together."""
+    words = [b"" if text is None else text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int64)
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise OverflowError(f"{ends[-1]} bytes of text in one column")
+    known = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
+    buffers = [None if known.all() else _bits(known), _buffer(ends, np.int32), pa.py_buffer(b"".join(words))]
+    return pa.Array.from_buffers(pa.string(), len(words), buffers)
+
+
+def _buffer(values: NDArray[Any], dtype: type[np.generic]) -> pa.Buffer:
+    return pa.py_buffer(np.ascontiguousarray(values, dtype))
+
+
+def _bits(values: NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(values, bitorder="little"))

@@ -20,11 +20,15 @@ from stream_monitor.errors import EventError
 from stream_monitor.events.arrow_columns import (
     CATEGORY_TYPES,
     category,
+    flag_array,
     flags,
+    float_array,
     is_readable,
     number_or_category,
     numbers,
+    text_array,
     texts,
+    time_array,
     to_arrow,
     vector,
 )
@@ -91,20 +95,20 @@ def encode_pack(
     if not 1 <= len(ids) <= MAX_ROWS:
         raise EventError("too_large", f"a pack has 1 to {MAX_ROWS} rows, not {len(ids)}")
     columns: dict[str, pa.Array] = {
-        "id": pa.array(ids, pa.string()),
-        "timestamp": pa.array(np.asarray(times, np.int64)).view(pa.timestamp("us", "UTC")),
+        "id": text_array(ids),
+        "timestamp": time_array(np.asarray(times, np.int64)),
     }
     columns.update((f"f:{name}", to_arrow(name, values)) for name, values in features.items())
     if prediction is not None:
         columns["prediction"] = to_arrow("prediction", prediction)
     columns.update((f"p:{name}", to_arrow(name, values)) for name, values in (probabilities or {}).items())
     if latency_ms is not None:
-        columns["latency_ms"] = pa.array(latency_ms, pa.float64())
+        columns["latency_ms"] = float_array(latency_ms)
     if error is not None:
-        columns["error"] = pa.array(error, pa.bool_())
+        columns["error"] = flag_array(error)
     columns.update((f"s:{name}", to_arrow(name, values)) for name, values in (segments or {}).items())
     if trace is not None:
-        columns["trace"] = pa.array(trace, pa.string())
+        columns["trace"] = text_array(trace)
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     meta = {_KEY: PACK.encode(), _MODEL: model.encode(), _VERSION: version.encode()}
     sink = pa.BufferOutputStream()
@@ -245,4 +249,4 @@ def _take_answers(pack: PackRows, arrays: Mapping[str, pa.Array]) -> None:
 
 def pack_ids(pack: PackRows, rows: NDArray[np.bool_] | None) -> tuple[str, ...]:
     """The ids of the pack's rows, or of those in the mask `rows`."""
-    return texts(pack.ids if rows is None else pack.ids.filter(pa.array(rows)))
+    return texts(pack.ids if rows is None else pack.ids.filter(flag_array(rows)))
