@@ -193,6 +193,21 @@ def test_ours_write_nowhere_but_to_the_temporary_folder(stack: Stack) -> None:
     assert set(stack.services.image.folder.rglob("*")) == stack.files
 
 
+def test_the_limits_leave_room(stack: Stack) -> None:
+    """A trial's load needs less than half of the memory and threads that the Compose file allows."""
+    assert stack.services.broker is not None
+    processes = {name: service.process.pid for name, service in stack.services.running.items()}
+    processes["kafka"] = stack.services.broker.pid
+    del processes["topics"]  # it has ended
+    for name, pid in processes.items():
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        memory, threads = int(status["VmHWM"].split()[0]) * 1024, int(status["Threads"])
+        limits = stack.services.project[name]["deploy"]["resources"]["limits"]
+        print(f"{name}: {memory / 2**20:.0f} MB at most, {threads} threads")
+        assert memory < int(limits["memory"]) / 2, name
+        assert threads < limits["pids"] / 2, name
+
+
 def test_sigterm_ends_each_of_ours_in_order(stack: Stack) -> None:
     """Last in this module: nothing runs behind it."""
     for name in ("producer", *WORKERS, "prometheus", "alertmanager"):
