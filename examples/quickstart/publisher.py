@@ -48,6 +48,7 @@ def main() -> int:
     # As process 1 of a container it would not hear SIGTERM otherwise.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     log = PredictionLogger(options.brokers, model="car_loan", version="7")
+    print(f"{options.rate:g} events a second to {options.brokers}", flush=True)
     try:
         publish(log, options)
     except KeyboardInterrupt:

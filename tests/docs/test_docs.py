@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import io
+import configparser
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import orjson
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
-from stream_monitor.cli import main
 from stream_monitor.cli.main import build_parser
-from stream_monitor.config import Config, config_from, load_config
+from stream_monitor.config import config_from
 from stream_monitor.engines.kafka.clients import FIXED_CONSUMER, FIXED_PRODUCER
 from stream_monitor.engines.topics import plan_topics
 from stream_monitor.events.deadletter import REASONS
@@ -27,6 +23,7 @@ from stream_monitor.serve.catalogue import METRICS
 from tests.docs.pages import (
     PAGES,
     ROOT,
+    Block,
     anchors,
     blocks,
     inline_commands,
@@ -34,9 +31,8 @@ from tests.docs.pages import (
     prose,
     shell_commands,
 )
+from tests.serve.prometheus_process import program
 
-WITHOUT_KAFKA = (["validate"], ["config", "schema"], ["config", "show"], ["baseline", "create"], ["replay"])
-OTHER_YAML = {"groups", "scrape_configs", "rule_files"}
 DAY_MS = 86_400_000
 
 
@@ -49,7 +45,7 @@ def text_of(name: str) -> str:
 
 @pytest.mark.parametrize(("page", "target"), sorted(set(links())))
 def test_links_lead_somewhere(page: str, target: str) -> None:
-    source = ROOT / page if page == "README.md" else ROOT / "docs" / page
+    source = ROOT / page
     path, _, anchor = target.partition("#")
     there = (source.parent / path).resolve() if path else source
     assert there.exists(), f"{page} links to {target}"
@@ -85,71 +81,6 @@ def test_a_wrong_command_would_be_found() -> None:
     assert usage_code(["baseline", "creat", "--help"]) == 2
 
 
-@pytest.mark.parametrize(
-    "args",
-    [args for _, args in shell_commands() if any(args[: len(start)] == start for start in WITHOUT_KAFKA)],
-    ids=" ".join,
-)
-def test_commands_that_need_no_kafka_run(
-    args: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    given = build_parser().parse_args(args)
-    config = provide_config(getattr(given, "config", None), getattr(given, "model", None))
-    for file in getattr(given, "files", []):
-        provide_rows(file, config, getattr(given, "model", None) or next(iter(config.models)))
-    assert main(args) == 0, capsys.readouterr().err
-    assert capsys.readouterr().out
-    if hasattr(given, "out"):
-        assert given.out.exists()
-
-
-def provide_config(path: Path | None, model: str | None) -> Config:
-    """The configuration that a command names: the repository's where there is one."""
-    if path is None:
-        return config_from({}, env={})
-    assert not path.is_absolute(), f"{path}: an example must not leave its folder"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ours = ROOT / path
-    content = f"models: {{{model or 'car_loan'}: {{baseline: reference.parquet}}}}\n"
-    path.write_text(ours.read_text(encoding="utf-8") if ours.is_file() else content, encoding="utf-8")
-    config = load_config(path, env={})
-    for name, settings in config.models.items():
-        if settings.baseline is not None:
-            provide_rows(Path(settings.baseline), config, name)
-    return config
-
-
-def provide_rows(path: Path, config: Config, model: str) -> None:
-    """A small file of rows with the columns that a model's configuration asks for."""
-    settings = config.model(model)
-    columns = settings.columns
-    rows = 400
-    at = np.arange(rows)
-    seconds = 1_767_225_600 + at * settings.pane // 1_000_000
-    features = ["age", "income"] if settings.features == "all" else settings.features
-    content: dict[str, list[int] | list[str]] = {
-        name: ((at * 37 + i) % 101).tolist() for i, name in enumerate(features)
-    }
-    stamps = np.datetime_as_string(seconds.astype("datetime64[s]"), timezone="UTC").tolist()
-    content[columns.timestamp or "timestamp"] = stamps
-    content[columns.id or "id"] = [f"id-{i}" for i in range(rows)]
-    for named in (columns.prediction, columns.prediction_class, columns.label):
-        if named is not None:
-            content[named] = (at % 2).tolist()
-    table = pa.table(content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    match path.suffix:
-        case ".parquet":
-            pa.parquet.write_table(table, path)
-        case ".csv":
-            pa.csv.write_csv(table, path)
-        case ".jsonl":
-            path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in table.to_pylist()))
-        case other:
-            pytest.fail(f"{path}: no rows can be made as {other!r}")
-
-
 def test_there_are_commands_to_check() -> None:
     shown = {" ".join(args[:1]) for _, args in shell_commands()}
     assert shown >= {"broker", "topics", "worker", "validate", "baseline", "replay", "tick"}
@@ -158,36 +89,43 @@ def test_there_are_commands_to_check() -> None:
 # ── configurations and code ─────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("yaml", "yml"))
-def test_configurations_load(page: str, text: str) -> None:
-    content = yaml.safe_load(text)
-    if content.keys() & OTHER_YAML:  # Prometheus's own files
-        assert not content.keys() & set(Config.__struct_fields__), page
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_configurations_load(block: Block, tmp_path: Path) -> None:
+    content = yaml.safe_load(block.text)
+    if "groups" in content:
+        file = tmp_path / "rules.yml"
+        file.write_text(block.text, encoding="utf-8")
+        done = subprocess.run(
+            [program("promtool"), "check", "rules", str(file)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
         return
-    env = dict.fromkeys(re.findall(r"(?<!\$)\$\{(\w+)\}", text), "given")
+    env = dict.fromkeys(re.findall(r"(?<!\$)\$\{(\w+)\}", block.text), "given")
     config_from(content, env=env)
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("json"))
-def test_json_is_json(page: str, text: str) -> None:
-    assert orjson.loads(text), page
+@cache
+def validators() -> dict[str, Draft202012Validator]:
+    return {
+        path.name: Draft202012Validator(orjson.loads(path.read_bytes()))
+        for path in sorted((ROOT / "schemas").glob("*.json"))
+    }
 
 
-@pytest.mark.parametrize(("page", "text"), blocks("python"))
-def test_python_compiles_and_imports_what_exists(page: str, text: str) -> None:
-    tree = ast.parse(text, page)
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert imports, page
-    exec(compile(ast.Module(list(imports), []), page, "exec"), {})
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_examples_in_json_are_what_a_schema_describes(block: Block) -> None:
+    content = orjson.loads(block.text)
+    faults = {name: next(each.iter_errors(content), None) for name, each in validators().items()}
+    assert None in faults.values(), "\n".join(
+        f"{name}: {fault.message}" for name, fault in faults.items() if fault is not None
+    )
 
 
-def test_the_worked_example_prints_what_stands_behind_it() -> None:
-    found = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", text_of("monitors.md"), re.DOTALL)
-    assert found is not None
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        exec(compile(found[1], "monitors.md", "exec"), {})
-    assert said.getvalue() == found[2]
+@pytest.mark.parametrize("block", blocks("ini"), ids=str)
+def test_ini_is_ini(block: Block) -> None:
+    parser = configparser.ConfigParser(strict=True)
+    parser.read_string(block.text)
+    assert parser.sections()
 
 
 # ── names and messages ──────────────────────────────────────────────────────────────────────
