@@ -44,6 +44,16 @@ class NotHere(NamedTuple):
 NOT_HERE = (
     NotHere(r"^make setup\b", "these tests run in what it makes", ".ci/run"),
     NotHere(r"^make test\b", "these tests are it", ".ci/run"),
+    NotHere(
+        r"^docker compose ",
+        "no container engine; the services start as processes by the Compose file's own commands",
+        "tests/deploy/test_stack.py",
+    ),
+    NotHere(
+        r"^docker (build|run) ",
+        "no container engine; the file's commands run in a folder",
+        "tests/deploy/test_dockerfile.py",
+    ),
     NotHere(r"^pip install --require-hashes ", "it fetches packages", "Makefile"),
 )
 
