@@ -41,7 +41,7 @@ def megabytes(found: Distribution) -> float:
 
 def main() -> None:
     """Print one line an extra."""
-    sizes = {canonicalize_name(found.name): megabytes(found) for found in distributions()}
+    sizes: dict[str, float] = {canonicalize_name(found.name): megabytes(found) for found in distributions()}
     base = closure(PROJECT, "")
     print(f"{'extra':<8} {'packages':>8} {'new':>5} {'MB':>6}")
     for extra in ("", *sorted(metadata(PROJECT).get_all("Provides-Extra") or [])):
