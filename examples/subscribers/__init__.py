@@ -1,0 +1,1 @@
+"""The same small automation in Python, Java, Go and TypeScript."""
