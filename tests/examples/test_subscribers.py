@@ -127,7 +127,7 @@ def test_pom_names_the_jars_that_the_example_is_tested_with() -> None:
         tuple(one.findtext(f"m:{part}", "", space) for part in ("groupId", "artifactId", "version"))
         for one in pom.iterfind(".//m:dependency", space)
     }
-    assert len(wanted) == 3
+    assert len(wanted) == 4
     assert wanted <= {(jar.group, jar.artifact, jar.version) for jar in locked_jars()}
 
 

@@ -89,7 +89,7 @@ def built(language: str, build: Callable[[Path], None]) -> Path:
     files = sorted(
         path
         for path in (SOURCES / language).rglob("*")
-        if path.is_file() and not {"node_modules", "dist"} & set(path.relative_to(SOURCES).parts)
+        if path.is_file() and not {"node_modules", "dist", "target"} & set(path.relative_to(SOURCES).parts)
     )
     for path in files:
         digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes() + b"\0")
