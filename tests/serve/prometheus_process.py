@@ -86,7 +86,7 @@ class PrometheusProcess:
     def start(self, timeout: float = 60.0) -> None:
         """Start it and wait until it is ready; another port is tried where a free one was taken meanwhile."""
         for _ in range(3):
-            self._port = _free_port()
+            self._port = free_port()
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     [
@@ -169,7 +169,8 @@ class PrometheusProcess:
         self.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
