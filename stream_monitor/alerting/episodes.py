@@ -55,6 +55,8 @@ class Episode:
     ended: int | None = None
     backfill: bool = False
     """It opened in the past, and nothing live has been told of it yet."""
+    words: str = ""
+    """What changed, in a sentence; empty where no figures could be given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from stream_monitor.alerting.episodes import Episode, Transition
+from stream_monitor.alerting.words import PLAIN
 from stream_monitor.records import Output
 from stream_monitor.windows.panes import rfc3339
 
@@ -70,20 +71,8 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
     return Output("alerts", key, orjson.dumps(view, option=orjson.OPT_SORT_KEYS), view=view)
 
 
-_WORDS = {
-    "location": "its values moved",
-    "spread": "its values spread differently",
-    "skewness": "its values lean to another side",
-    "shape": "the shape of its distribution changed",
-    "distribution": "its distribution changed",
-    "missing": "the share of missing values changed",
-    "out_of_range": "the share of values outside the baseline's range changed",
-    "unseen": "the share of values that the baseline never saw changed",
-}
-
-
 def _summary(episode: Episode, context: AlertContext) -> str:
-    words = _WORDS.get(episode.channel, episode.channel)
+    words = episode.words or PLAIN.get(episode.channel, episode.channel)
     return f"{context.model} {context.version}: {episode.feature}: {words}"
 
 
@@ -98,6 +87,11 @@ def _description(transition: Transition) -> str:
         text += (
             f" The channel's mean went from {found['baseline_mean']:.4f} in the baseline"
             f" to {found['current_mean']:.4f}."
+        )
+    if change := found.get("change"):  # older state has none
+        text += (
+            f" The summary's figures of now are those of {change['rows']} rows from {change['start']}"
+            f" to {change['end']}."
         )
     if transition.again:
         text += " It began in the past that was read at the first start, and is still there."

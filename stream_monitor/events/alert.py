@@ -55,10 +55,29 @@ class WindowTest(msgspec.Struct, frozen=True):
     threshold: float
 
 
+class Change(msgspec.Struct, frozen=True):
+    """What changed, in the feature's own unit, over `rows` rows of [start, end).
+
+    `measure` is "median", "mean", "share" (of `of`: a rate's channel, or a part of the
+    distribution) or "middle half" (two values each). `outside`: the median now lies "below" or
+    "above" the baseline's range, whose end is given. None is what cannot be told.
+    """
+
+    measure: str
+    baseline: float | tuple[float, float] | None
+    current: float | tuple[float, float] | None
+    rows: int
+    start: str
+    end: str
+    of: str | None = None
+    outside: str | None = None
+
+
 class Evidence(Finding, frozen=True, kw_only=True):
     """Why the alert was raised, and all that is needed to raise it again.
 
-    Means are those of the channel (0 to 1 for location). `source` gives the first and last
+    Means are those of the channel (0 to 1 for location); `change` is in the feature's own unit and
+    decides nothing. `source` gives the first and last
     offset that were counted, by partition of the predictions topic.
     """
 
@@ -71,6 +90,7 @@ class Evidence(Finding, frozen=True, kw_only=True):
     window: WindowTest | None = None
     baseline_mean: float | None = None
     current_mean: float | None = None
+    change: Change | None = None
     source: dict[str, tuple[int, int]] = {}
     agreeing: tuple[Finding, ...] = ()
 

@@ -27,6 +27,13 @@ class Detection:
     source: dict[str, list[int]] = field(default_factory=dict)
 
     @property
+    def rose(self) -> bool | None:
+        """Whether the channel's mean did; None where it is not known."""
+        if self.baseline_mean is None or self.current_mean is None:
+            return None
+        return self.current_mean > self.baseline_mean
+
+    @property
     def evidence(self) -> dict[str, Any]:
         """As it stands in the alert."""
         return {
@@ -41,5 +48,6 @@ class Detection:
             "window": self.window,
             "baseline_mean": self.baseline_mean,
             "current_mean": self.current_mean,
+            "change": None,
             "source": self.source,
         }

@@ -27,6 +27,7 @@ from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
 from stream_monitor.monitors.window import Look
+from stream_monitor.processors.explain import Seen, explain
 from stream_monitor.processors.learning import Learner
 from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
 from stream_monitor.processors.shown import Shown
@@ -35,7 +36,7 @@ from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawR
 from stream_monitor.windows.panes import NEVER, floor_to, rfc3339
 from stream_monitor.windows.past import Past
 from stream_monitor.windows.tally import Tally
-from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
+from stream_monitor.windows.tumbling import MEMORY, Block, Extended, TumblingWindow
 
 log = logging.getLogger(__name__)
 
@@ -225,7 +226,9 @@ class Unit:
             window.add_pane(pane, tally)
         if self.monitor is not None:
             opened_now = self.incidents.incident is not None
-            self._detect(self.monitor.pane(tally, pane, incident_open=opened_now, active=active))
+            found = self.monitor.pane(tally, pane, incident_open=opened_now, active=active)
+            alone = Extended(pane, end, tally.rows, tally.counts)
+            self._detect(found, lambda since: self.windows[0].since(since, end) or alone)
         self._learn(pane, end, learnt, tally.rows)
 
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
@@ -268,7 +271,7 @@ class Unit:
         if window is self.windows[-1] and block.tally is not None:
             # The longest window holds all that the shorter ones have shown meanwhile.
             self.first_seen = {name: self.first_seen[name] for name in block.tally.names()}
-        self._detect(found)
+        self._detect(found, lambda _: window.extended())
         if window is self.windows[0]:
             self._hold(window, block)
 
@@ -339,8 +342,12 @@ class Unit:
 
     # ── episodes ────────────────────────────────────────────────────────────────────────────
 
-    def _detect(self, found: list[Detection]) -> None:
-        told = self.incidents.detect(found, backfill=self._is_past(found[0].time)) if found else []
+    def _detect(self, found: list[Detection], seen: Seen) -> None:
+        if not found:
+            return
+        assert self.baseline is not None
+        told = self.incidents.detect(found, backfill=self._is_past(found[0].time))
+        explain(self.baseline, told, found, seen)
         states = {(t.episode.feature, t.episode.channel): t.state for t in told}
         for detection in found:
             # The first detection on a channel is the one that opened; what follows agrees with it.

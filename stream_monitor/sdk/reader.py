@@ -32,6 +32,7 @@ def read_alerts(
     topic: str = "alerts",
     group: str | None = None,
     from_beginning: bool = False,
+    include_backfill: bool = False,
     idle_timeout: float | None = None,
     properties: Properties | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -44,8 +45,9 @@ def read_alerts(
     place goes to another reader of the group. Without a group all partitions are read from their
     end, or from their beginning if `from_beginning`. `idle_timeout` ends the iteration after so
     many seconds without an alert; None waits for ever. Uncommitted alerts are never shown
-    (`read_committed`). A record that is no alert is logged and passed over. Raises BrokerError
-    where the topic cannot be read.
+    (`read_committed`). Alerts about the past that a first start found (`backfill`) are passed over
+    unless `include_backfill`. A record that is no alert is logged and passed over. Raises
+    BrokerError where the topic cannot be read.
     """
     source = AlertTopic(brokers, topic, group, properties)
     try:
@@ -66,7 +68,8 @@ def read_alerts(
             except EventError as unreadable:
                 log.warning("%s[%s]@%s passed over: %s", topic, partition, offset, unreadable)
             else:
-                yield alert
+                if include_backfill or not alert.backfill:
+                    yield alert
             if group is not None:
                 source.commit({partition: offset + 1})
     except KafkaException as failure:

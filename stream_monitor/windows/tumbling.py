@@ -166,6 +166,20 @@ class TumblingWindow:
             size += 1
         return size
 
+    def since(self, time: int, end: int) -> Extended | None:
+        """All blocks that began at `time` or later, the open one too, up to `end`; None without rows."""
+        counts = np.zeros_like(self._counts)
+        rows, start = 0, end
+        if self.open_start is not None and self.open_start >= time:
+            rows, start = self._open.rows, self.open_start
+            counts += self._open.counts
+        for block in reversed(self.blocks):
+            if block.start < time:
+                break
+            rows, start = rows + block.rows, block.start
+            counts[block.at] += block.counts
+        return Extended(start, end, rows, counts) if rows else None
+
     def newest(self, size: int) -> Extended:
         """The newest `size` closed blocks (at least one)."""
         counts = np.zeros_like(self._counts)

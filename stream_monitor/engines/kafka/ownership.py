@@ -163,5 +163,8 @@ class Ownership(ABC):
                 "%s: %s[%d] from offset %d%s", self.name, self.topic, partition, owned.position,
                 f", replaying to {owned.replay_to}" if owned.replaying else "",
             )  # fmt: skip
-        if self._consumer is not None and self.owned and not self.ready.is_set():
+        # A first start holds from its first commit on: what is published to a worker that is ready
+        # is not skipped by the next one, even with `start: latest`.
+        settled = all(owned.committed >= 0 for owned in self.owned.values())
+        if self._consumer is not None and self.owned and settled and not self.ready.is_set():
             self.ready.set()

@@ -1,0 +1,86 @@
+"""What changed, in a sentence: the direction, and how much in the feature's own unit.
+
+its values are higher (median 52,310 in the baseline, 61,480 now)
+values are missing more often (1.2% in the baseline, 34% now)
+"""
+
+from __future__ import annotations
+
+from stream_monitor.detectors.channels import RATES
+from stream_monitor.monitors.change import Change
+from stream_monitor.monitors.figures import apart, number, percent
+
+_MORE = {
+    "missing": ("values are missing more often", "values are missing less often"),
+    "out_of_range": (
+        "more values lie outside the baseline's range",
+        "fewer values lie outside the baseline's range",
+    ),
+    "unseen": ("more values are ones that the baseline never saw", "fewer values are new to the baseline"),
+}
+PLAIN = {
+    "location": "its values moved",
+    "spread": "its values spread differently",
+    "skewness": "its values lean to another side",
+    "shape": "the shape of its distribution changed",
+    "distribution": "its distribution changed",
+    "missing": "the share of missing values changed",
+    "out_of_range": "the share of values outside the baseline's range changed",
+    "unseen": "the share of values that the baseline never saw changed",
+}
+"""By channel, where no figures can be given."""
+
+
+def words_of(channel: str, change: Change, rose: bool | None) -> str:
+    """The sentence without its subject. `rose`: whether the channel's mean did, None if not known."""
+    before, after = change.baseline, change.current
+    if before is None or after is None:
+        return PLAIN[channel]
+    if channel in RATES:
+        assert isinstance(before, float)
+        assert isinstance(after, float)
+        return f"{_MORE[channel][after < before]} ({_shares(before, after)})"
+    if isinstance(before, tuple) or isinstance(after, tuple):
+        assert isinstance(before, tuple)
+        assert isinstance(after, tuple)
+        return _spread(before, after, rose)
+    if change.measure == "share":
+        return f"{_share_of(channel)} ({_part(change.of)}: {_shares(before, after)})"
+    return _location(change, before, after, rose)
+
+
+def _location(change: Change, before: float, after: float, rose: bool | None) -> str:
+    if rose is None:
+        rose = after > before if after != before else None
+    if rose is None:
+        return PLAIN["location"]
+    text = f"its values are {'higher' if rose else 'lower'}"
+    if after == before or (after > before) != rose:
+        return text  # ties: the middle stands although ranks moved
+    then, now = apart(number, before, after)
+    now = f"{change.outside} {now}" if change.outside else now
+    return f"{text} ({change.measure} {then} in the baseline, {now} now)"
+
+
+def _spread(before: tuple[float, float], after: tuple[float, float], rose: bool | None) -> str:
+    text = PLAIN["spread"]
+    if rose is not None:
+        text = "its values spread wider" if rose else "its values lie closer together"
+    if before == after:
+        return text
+    lows, highs = (apart(number, a, b) for a, b in zip(before, after, strict=True))
+    then, now = (f"{low} to {high}" for low, high in zip(lows, highs, strict=True))
+    return f"{text} (the middle half lies from {then} in the baseline, from {now} now)"
+
+
+def _share_of(channel: str) -> str:
+    return PLAIN["shape" if channel == "shape" else "distribution"]
+
+
+def _part(of: str | None) -> str:
+    return "values that the baseline never saw" if of == "unseen" else f"{of}"
+
+
+def _shares(before: float, after: float) -> str:
+    then, now = apart(percent, before, after)
+    return f"{then} in the baseline, {now} now"
