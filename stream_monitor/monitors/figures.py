@@ -11,7 +11,8 @@ _MOST_DIGITS = 15
 def number(value: float, digits: int = DIGITS) -> str:
     """52,310 · 0.0125 · 3.2e-05: rounded to `digits` that count, but never before the point."""
     if value != 0.0 and not 1e-4 <= abs(value) < 1e15:
-        return f"{value:.{digits - 1}e}"
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{power}"
     exponent = int(f"{value:e}".partition("e")[2])
     text = f"{value:,.{max(0, digits - 1 - exponent)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
