@@ -29,6 +29,7 @@ RUNS_ON = (
     RunsOn(r"quickstart/publisher\.py", r"events a second", may_end=True),
     RunsOn(r"quickstart/subscriber\.py", r"", _SIGNALLED),
     RunsOn(r"in read_alerts\(", r"", _SIGNALLED),
+    RunsOn(r"AlertSubscriber\(|subscribers/python/subscriber\.py", r"", _SIGNALLED),
 )
 
 
@@ -53,6 +54,11 @@ NOT_HERE = (
         r"^docker (build|run) ",
         "no container engine; the file's commands run in a folder",
         "tests/deploy/test_dockerfile.py",
+    ),
+    NotHere(
+        r"^(mvn -f|java -cp|go -C|npm --prefix) \"?examples/subscribers/",
+        "it would build inside the repository; the same is built and run below build/",
+        "tests/examples/toolchains.py",
     ),
     NotHere(r"^pip install --require-hashes ", "it fetches packages", "Makefile"),
 )
