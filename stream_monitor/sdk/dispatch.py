@@ -113,7 +113,7 @@ class Dispatch:
                     self._settle()
                 else:
                     log.error(
-                        "%s: its handler did not return within %g s; the alert comes again",
+                        "%s: its handler did not return within %.1f s; the alert comes again",
                         self._at_work,
                         seconds,
                     )
