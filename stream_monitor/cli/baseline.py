@@ -19,8 +19,10 @@ def register(subparsers: Subparsers) -> None:
         description="Reads Parquet, CSV or JSON lines (training data, or events of a good time) and writes "
         "the profile that a model is judged by. The same rows give the same profile.",
     )
-    create.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    create.add_argument("--out", required=True, type=Path, metavar="PROFILE.json")
+    create.add_argument("files", nargs="+", type=Path, metavar="FILE", help="rows: .parquet, .csv or .jsonl")
+    create.add_argument(
+        "--out", required=True, type=Path, metavar="PROFILE.json", help="where to write the profile"
+    )
     create.add_argument("--config", type=Path, metavar="FILE", help="configuration (YAML)")
     create.add_argument(
         "--model", required=True, help="whose columns, features and pane of the configuration to use"
@@ -32,9 +34,11 @@ def register(subparsers: Subparsers) -> None:
         description="Writes the profile to the baselines topic. It replaces what was published before for "
         "the same model, version and first pane; of several, the latest that has begun holds.",
     )
-    publish.add_argument("profile", type=Path, metavar="PROFILE.json")
+    publish.add_argument(
+        "profile", type=Path, metavar="PROFILE.json", help="a profile that `baseline create` wrote"
+    )
     add_cluster_options(publish)
-    publish.add_argument("--model", required=True)
+    publish.add_argument("--model", required=True, help="the model's name")
     publish.add_argument("--version", help="the model's version (default: any)")
     publish.add_argument(
         "--first-pane",

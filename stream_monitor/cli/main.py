@@ -18,7 +18,7 @@ import stream_monitor.cli as commands
 from stream_monitor.cli.extras import extra_of
 from stream_monitor.errors import StreamMonitorError
 
-_NO_COMMANDS = frozenset({"__main__", "main"})
+_NO_COMMANDS = frozenset({"__main__", "main", "reference"})
 # What shells report for SIGINT and SIGPIPE.
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141

@@ -22,7 +22,13 @@ def register(subparsers: Subparsers) -> None:
         description="Reads Parquet, CSV or JSON lines in the order given and writes alerts.jsonl, "
         "detections.jsonl and aggregates.parquet. The decisions are those of a worker reading the same rows.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="rows in the order of time: .parquet, .csv or .jsonl",
+    )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="configuration (YAML)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument("--model", help="which model of the configuration (default: its only one)")

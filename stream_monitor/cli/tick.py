@@ -19,7 +19,13 @@ def register(subparsers: Subparsers) -> None:
         "are late. `max` ends a finite stream: every event behind it is late.",
     )
     add_cluster_options(parser)
-    parser.add_argument("--watermark", required=True, type=_watermark, metavar="RFC3339|max")
+    parser.add_argument(
+        "--watermark",
+        required=True,
+        type=_watermark,
+        metavar="RFC3339|max",
+        help="event time before which nothing is still to come, as in 2026-03-01T12:00:00Z",
+    )
     parser.set_defaults(run=run)
 
 

@@ -20,7 +20,7 @@ def register(subparsers: Subparsers) -> None:
         description="Reads the file as a worker would, builds or reads each baseline that it names, and "
         "prints what holds for each model. Asks nothing of Kafka.",
     )
-    parser.add_argument("config", type=Path, metavar="FILE")
+    parser.add_argument("config", type=Path, metavar="FILE", help="the configuration (YAML)")
     parser.set_defaults(run=run)
 
 

@@ -18,7 +18,12 @@ UNHEALTHY_S = 15.0
 
 def register(subparsers: Subparsers) -> None:
     """Add the command."""
-    parser = subparsers.add_parser("worker", help="read predictions, judge them, publish alerts")
+    parser = subparsers.add_parser(
+        "worker",
+        help="read predictions, judge them, publish alerts",
+        description="Runs both stages and the metrics endpoint until SIGTERM or SIGINT; then it commits what "
+        "it has and ends with exit code 0. Makes no topics: `stream-monitor topics create` does.",
+    )
     add_cluster_options(parser)
     parser.add_argument("--port", type=int, help="port of /metrics, /healthz, /readyz (0: a free one)")
     parser.add_argument("--verbose", action="store_true", help="log more than warnings and assignments")

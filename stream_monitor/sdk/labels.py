@@ -101,11 +101,11 @@ class LabelLogger:
         return self._deliveries.dropped
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Wait for Kafka to have all labels; returns how many it has not."""
+        """Wait `timeout` seconds at most for Kafka to have all labels; returns how many it has not."""
         return self._producer.flush(timeout)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Flush. Runs at exit by itself."""
+        """Flush (`timeout` in seconds). Runs at exit by itself."""
         if not self._closed:
             self._closed = True
             atexit.unregister(self.close)

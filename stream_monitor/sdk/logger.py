@@ -109,9 +109,14 @@ class PredictionLogger:
     ) -> str:
         """Queue one event and return its id, which a label refers to later.
 
+        `features`: names to numbers, texts, booleans, None (missing) or numpy scalars; lists of
+        numbers are embeddings. `prediction`: a number, a class, or classes to probabilities.
         `timestamp`: a datetime (naive is UTC), milliseconds since 1970, or RFC 3339 text; now
-        where None. Never blocks and never raises for what the event holds: see `failed` and
-        `dropped`. The features are copied, so the mapping may be used again.
+        where None. `error`: that the request failed, or why. `segments`: groups that the request
+        belongs to. `trace`: a W3C traceparent.
+
+        Never blocks and never raises for what the event holds: see `failed` and `dropped`. The
+        features are copied, so the mapping may be used again.
         """
         if id is None:
             id = f"{self._prefix}{next(self._count):x}"  # noqa: A001
@@ -167,7 +172,7 @@ class PredictionLogger:
         return self._deliveries.last_error
 
     def flush(self, timeout: float = 10.0) -> int:
-        """Send what waits and wait for Kafka to have it; returns how many messages it has not."""
+        """Send what waits, wait `timeout` seconds at most; returns how many messages Kafka has not."""
         deadline = time.monotonic() + timeout
         self._drain(deadline)
         producer = self._producer
@@ -176,7 +181,7 @@ class PredictionLogger:
         return producer.flush(max(0.0, deadline - time.monotonic())) + len(self._queue)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Flush and stop. Events logged afterwards count as dropped. Runs at exit by itself."""
+        """Flush (`timeout` in seconds) and stop. Later events count as dropped. Runs at exit by itself."""
         if self._closed:
             return
         self._closed = True

@@ -22,7 +22,8 @@ class Backoff:
 
     Behind the n-th failure (from 1) the wait is `min(most, first * 2**(n - 1))`, of which the
     part `jitter` is drawn at random: between `(1 - jitter)` of it and the whole, so that
-    subscribers which failed together do not come back together.
+    subscribers which failed together do not come back together. Raises ConfigError for times
+    below 0, or a `jitter` that is no share.
     """
 
     first: float = 1.0

@@ -12,13 +12,14 @@ from pathlib import Path
 import orjson
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
+from stream_monitor.baselines.records import activation_key, decode_activation
 from stream_monitor.cli.main import build_parser
 from stream_monitor.config import config_from
 from stream_monitor.engines.kafka.clients import FIXED_CONSUMER, FIXED_PRODUCER
 from stream_monitor.engines.topics import plan_topics
 from stream_monitor.events.deadletter import REASONS
+from stream_monitor.records import TOPICS
 from stream_monitor.serve.catalogue import METRICS
 from tests.docs.pages import (
     PAGES,
@@ -31,6 +32,7 @@ from tests.docs.pages import (
     prose,
     shell_commands,
 )
+from tests.events.test_schemas import SCHEMAS, errors
 from tests.serve.prometheus_process import program
 
 DAY_MS = 86_400_000
@@ -104,21 +106,31 @@ def test_configurations_load(block: Block, tmp_path: Path) -> None:
     config_from(content, env=env)
 
 
-@cache
-def validators() -> dict[str, Draft202012Validator]:
-    return {
-        path.name: Draft202012Validator(orjson.loads(path.read_bytes()))
-        for path in sorted((ROOT / "schemas").glob("*.json"))
-    }
-
-
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
 def test_examples_in_json_are_what_a_schema_describes(block: Block) -> None:
     content = orjson.loads(block.text)
-    faults = {name: next(each.iter_errors(content), None) for name, each in validators().items()}
-    assert None in faults.values(), "\n".join(
-        f"{name}: {fault.message}" for name, fault in faults.items() if fault is not None
+    faults = {name: errors(name, content) for name in SCHEMAS}
+    assert [] in faults.values(), faults
+
+
+def test_each_topic_s_page_has_its_schema_and_an_example_of_it() -> None:
+    sections = re.split(r"^## ", text_of("topics.md"), flags=re.MULTILINE)[1:]
+    assert [section.split("\n")[0] for section in sections] == list(TOPICS)
+    for section in sections:
+        linked = re.findall(r"\(\.\./schemas/([\w.-]+)\.json\)", section)
+        shown = [orjson.loads(found) for found in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+        assert bool(linked) == bool(shown), section
+        for example in shown:
+            assert any(not errors(name, example) for name in linked), example
+
+
+def test_the_baseline_on_the_topics_page_has_the_hash_that_it_says() -> None:
+    (example,) = (
+        block.text for block in blocks("json", page="docs/topics.md") if "activation/v1" in block.text
     )
+    content = orjson.loads(example)
+    key = activation_key(content["model"], content["version"], content["first_pane"])
+    assert decode_activation(key, example.encode()) is not None
 
 
 @pytest.mark.parametrize("block", blocks("ini"), ids=str)
