@@ -43,8 +43,13 @@ class BaselineDirectory:
             )
             return True
 
+    def know(self, baseline: Baseline) -> None:
+        """Take a baseline that state refers to; it is found by its hash, and activates nothing."""
+        with self._lock:
+            self._by_hash.setdefault(baseline.hash, baseline)
+
     def baseline(self, digest: str) -> Baseline | None:
-        """The baseline of that hash, if it was ever activated.
+        """The baseline of that hash, if it was ever activated, or state refers to it.
 
         An unknown one is looked for on the topic first: another worker may have read further.
         """

@@ -17,6 +17,7 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import ANY_VERSION, Activation, activation_key
 from stream_monitor.config import Config
 from stream_monitor.errors import StateError
+from stream_monitor.processors.bodies import Bodies
 from stream_monitor.processors.observe import GROUP_HEADER
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
 from stream_monitor.processors.unit import Unit
@@ -40,6 +41,7 @@ class JudgePartition:
         self.models: dict[str, dict[str, Unit]] = {}
         self._dirty: set[tuple[str, str]] = set()
         self._retired: set[tuple[str, str]] = set()
+        self._bodies = Bodies()
         self._outputs: list[Output] = []
         self._position = 0  # how far the directory was read, by this object
         self._followed: dict[str, str] = {}  # activation's key -> hash of its baseline
@@ -171,16 +173,20 @@ class JudgePartition:
         parts: dict[str, bytes | None] = {CLOCK: dump_clock(self.clock, self._followed)}
         for model, version in sorted(self._dirty):
             parts[f"{model}\x1e{version}"] = dump_unit(self.models[model][version])
-        for model, version in sorted(self._retired):
-            if version not in self.models.get(model, {}):
-                parts[f"{model}\x1e{version}"] = None
+        gone = [name for name in sorted(self._retired) if name[1] not in self.models.get(name[0], {})]
+        parts |= {f"{model}\x1e{version}": None for model, version in gone}
+        written = [self.models[model][version] for model, version in sorted(self._dirty)]
+        parts |= self._bodies.changed(written, gone)
         self._dirty.clear()
         self._retired.clear()
         return parts
 
     def restore(self, parts: Mapping[str, bytes]) -> None:
-        """Continue from the parts of checkpoints; the directory must hold their baselines."""
-        for name, data in sorted(parts.items()):
+        """Continue from the parts of checkpoints.
+
+        Those of older workers hold no baselines: then the directory must.
+        """
+        for name, data in sorted(self._bodies.restore(parts, self._directory).items()):
             if name == CLOCK:
                 self._followed = load_clock(self.clock, data)
                 continue
@@ -188,6 +194,7 @@ class JudgePartition:
             unit = Unit(self._config, self._config.model(model), version, self.clock.past)
             load_unit(unit, data, self._directory)
             self.models.setdefault(model, {})[version] = unit
+            self._bodies.uses(unit)
 
     def shown(self) -> list[dict[str, Any]]:
         """What was last told of each window of each unit."""

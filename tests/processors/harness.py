@@ -29,6 +29,8 @@ from stream_monitor.windows.increments import Increments, decode_summary
 from stream_monitor.windows.tally import Tally
 
 SECOND = 1_000_000
+BODY = "\x1ebaseline\x1e"
+"""How parts of the state begin that hold a baseline."""
 START = 1_767_225_600 * SECOND  # 2026-01-01T00:00:00Z
 Log = Mapping[int, Sequence[Record]]
 
@@ -176,7 +178,10 @@ class _Run:
         full = {f"{u.model}\x1e{u.version}": dump_unit(u) for u in self.judge.units()}
         if self.restarts:
             self._save()
-            assert {k: v for k, v in self.saved.items() if k != "clock"} == full
+            held = {k: v for k, v in self.saved.items() if not k.startswith(BODY)}
+            assert {k: v for k, v in held.items() if k != "clock"} == full
+            used = {digest for unit in self.judge.units() for digest in unit.used_baselines()}
+            assert {k.removeprefix(BODY) for k in self.saved.keys() - held.keys()} == used
         full["clock"] = dump_clock(self.judge.clock, self.judge._followed)
         return Played(
             said=said_by(self.outputs),

@@ -18,7 +18,8 @@ from stream_monitor.baselines.records import Activation
 from stream_monitor.errors import CodecError, StateError
 from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.records import Record
-from tests.processors.harness import Play, ended, play
+from stream_monitor.windows.increments import Increments, decode_summary
+from tests.processors.harness import BODY, Play, ended, play
 from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
 from tests.processors.test_same_however_read import ENOUGH, PASTS, same
 
@@ -74,6 +75,49 @@ def test_a_state_without_its_baseline_says_what_to_do() -> None:
     state, _ = _checkpoint()
     with pytest.raises(StateError, match="publish it again"):
         JudgePartition(small_config(), BaselineDirectory()).restore(state)
+
+
+def test_state_holds_the_baselines_that_it_refers_to() -> None:
+    """Republished under the same model, version and first pane, compacted, restarted."""
+    old, new = (drifting_baseline(rows=500, seed=seed) for seed in (1, 2))
+    judge = JudgePartition(small_config(), BaselineDirectory([Activation("loans", "*", 0, old)]))
+    judge.follow()
+    log = drifting_log(1, minutes=4, new_feature=2, partitions=1)[0]
+    messages = play(small_config(), {0: log}, [Activation("loans", "*", 0, old)]).messages
+    for message in messages:
+        judge.take(decode_summary(message))
+    saved = judge.checkpoint()
+    assert [name for name in saved if name.startswith(BODY)] == [BODY + old.hash]
+    assert not [name for name in judge.checkpoint() if name.startswith(BODY)], "written once"
+    # Compaction left nothing of the old baseline's body.
+    again = JudgePartition(small_config(), BaselineDirectory([Activation("loans", "*", 0, new)]))
+    again.restore({name: data for name, data in saved.items() if data is not None})
+    (unit,) = again.units()
+    assert unit.baseline == old
+    assert again.follow()
+    later = again.checkpoint()
+    assert BODY + new.hash in later
+    assert BODY + old.hash not in later, "it is still judged by until the next pane"
+    for message in play(small_config(), ended({0: log}), [Activation("loans", "*", 0, new)]).messages:
+        summary = decode_summary(message)
+        if not isinstance(summary, Increments) or summary.first_offset > log[-1].offset:
+            again.take(summary)
+    assert unit.baseline == new
+    assert again.checkpoint()[BODY + old.hash] is None, "and let go when nothing refers to it"
+
+
+def test_a_state_without_bodies_gets_them_with_its_next_checkpoint() -> None:
+    """As older workers wrote it: the baselines topic has them still."""
+    state, published = _checkpoint()
+    judge = JudgePartition(small_config(), BaselineDirectory(published))
+    judge.restore(state)
+    assert BODY + published[0].baseline.hash in judge.checkpoint()
+
+
+def test_a_body_that_cannot_be_read_says_what_to_do() -> None:
+    judge = JudgePartition(small_config(), BaselineDirectory())
+    with pytest.raises(StateError, match=r"state: baseline 0123…? cannot be restored: .*kafka\.group"):
+        judge.restore({BODY + "0123": b"{}"})
 
 
 def test_a_state_of_other_panes_says_what_to_do() -> None:
