@@ -15,6 +15,8 @@ from stream_monitor.broker.jars import KAFKA_VERSION
 from stream_monitor.config import load_config
 from tests.deploy.go_checker import ROOT, Checker, RefusedError
 
+# The first one compiles the checker, which takes a minute on a machine that never did.
+pytestmark = pytest.mark.timeout(600)
 COMPOSE = ROOT / "docker-compose.yml"
 OURS = ("topics", "worker-1", "worker-2", "producer")
 SERVICES = (*OURS, "kafka", "prometheus", "alertmanager", "grafana")
@@ -170,3 +172,19 @@ def test_variables_set_what_the_page_says(checker: Checker, project: dict[str, A
     assert given[:2] == ["--rate", "7"]
     assert [a for a, b in zip(given, plain, strict=True) if a != b] == ["7", "9"]
     assert json.dumps(changed).count("9465") == json.dumps(project).count("9465")
+
+
+def test_the_page_and_the_file_agree(project: dict[str, Any]) -> None:
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    published = {port["published"] for each in project["services"].values() for port in each.get("ports", [])}
+    assert set(re.findall(r"localhost:(\d+)", page)) == published
+    for name in ("kafka", "producer", "prometheus", "worker-1"):
+        limits = project["services"][name]["deploy"]["resources"]["limits"]
+        row = re.search(
+            rf"^\| {name.removesuffix('-1')} \| ([\d.]+)(?: cores?)? \| ([\d.]+) (MB|GB) \|",
+            page,
+            re.MULTILINE | re.IGNORECASE,
+        )
+        assert row is not None, name
+        assert float(row[1]) == limits["cpus"]
+        assert float(row[2]) * (1024 if row[3] == "GB" else 1) == int(limits["memory"]) / 2**20

@@ -15,6 +15,8 @@ from stream_monitor.config.settings import WorkerConfig
 from tests.deploy.go_checker import ROOT, Checker, RefusedError
 from tests.deploy.native_image import NativeImage
 
+# The first one compiles the checker, which takes a minute on a machine that never did.
+pytestmark = pytest.mark.timeout(600)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 UNCHECKED_HASH = 0b01
 """PEP 552: found by the source's hash, which is not looked at."""
@@ -100,7 +102,6 @@ def test_the_build_is_sent_what_it_copies_and_no_more(checker: Checker, dockerfi
     assert not [name for name in sent if name.endswith(".pyc")]
 
 
-@pytest.mark.timeout(600)
 def test_the_commands_make_a_program_that_runs(image: NativeImage, tmp_path: Path) -> None:
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         program = str(Path(image.environment()["PATH"].split(":")[0]) / command[0])
@@ -122,7 +123,6 @@ def test_the_commands_make_a_program_that_runs(image: NativeImage, tmp_path: Pat
     assert run("python", "-c", "import pip").returncode == 1
 
 
-@pytest.mark.timeout(600)
 def test_bytecode_is_there_and_needs_no_check(image: NativeImage) -> None:
     sources = list((image.folder / "opt/stream-monitor/lib").rglob("stream_monitor/**/*.py"))
     assert len(sources) > 50
