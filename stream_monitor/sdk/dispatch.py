@@ -35,6 +35,7 @@ log = logging.getLogger("stream_monitor.sdk")
 
 _POLL_S = 0.2
 _PATIENCE_S = 1.0  # how long a handler works before the consumer is polled meanwhile
+_SLOW_S = 300.0  # how often a handler that is still at work is spoken of
 _COMMIT_S = 1.0  # how soon a place is committed that no handler's success did move
 
 
@@ -80,6 +81,7 @@ class Dispatch:
         self._at_work: Case | None = None
         self._abandoned = False  # its partition went to another member, and so did its place
         self._resting = False
+        self._speak_at = 0.0
         self._waiting: dict[int, tuple[float, Case]] = {}
         self._places: dict[int, int] = {}  # next offset by partition, where it is not committed yet
         self._commit_at = 0.0
@@ -161,6 +163,7 @@ class Dispatch:
         if case.attempts and case.letter is None:
             self._counts.retries += 1
         self._at_work, self._abandoned = case, False
+        self._speak_at = self._clock() + _SLOW_S
         self._aside.call(partial(self._handling.deal, case))
 
     def _attend(self) -> None:
@@ -171,6 +174,9 @@ class Dispatch:
         if not self._resting:
             self._resting = True
             self._consumer.pause(self._consumer.assignment())
+        if self._clock() >= self._speak_at:
+            self._speak_at = self._clock() + _SLOW_S
+            log.warning("%s: its handler is still at work; nothing else is handled meanwhile", self._at_work)
         if (stray := self._source.poll(_POLL_S / 2)) is not None:
             self._take(stray)
 

@@ -22,6 +22,8 @@ log = logging.getLogger("stream_monitor.sdk")
 
 ASK_SECONDS = 10.0
 """How long one question to Kafka may take."""
+NEW_TOPIC_SECONDS = 2.0
+"""How long a topic that was made just now may be unknown to a broker."""
 FIXED: Mapping[str, Any] = {
     "isolation.level": "read_committed",
     "enable.auto.commit": False,
@@ -35,6 +37,7 @@ FIXED: Mapping[str, Any] = {
 """What the guarantees rest on; `properties` may not say otherwise."""
 # The partitions are another member's, or the group is being shared out anew.
 _NOT_OURS = frozenset({"ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "REBALANCE_IN_PROGRESS"})
+_MAY_BE_NEW = frozenset({"UNKNOWN_TOPIC_OR_PART", "LEADER_NOT_AVAILABLE"})
 _Answer = TypeVar("_Answer")
 
 
@@ -79,12 +82,17 @@ class AlertTopic:
 
     def check(self, topic: str, remedy: str) -> list[int]:
         """The partitions of a topic; BrokerError, ending in `remedy`, where it is not there."""
-        metadata = self._ask(topic, lambda: self.consumer.list_topics(topic, timeout=ASK_SECONDS))
-        found = metadata.topics[topic]
-        if found.error is not None or not found.partitions:
+        end = time.monotonic() + NEW_TOPIC_SECONDS
+        while True:
+            metadata = self._ask(topic, lambda: self.consumer.list_topics(topic, timeout=ASK_SECONDS))
+            found = metadata.topics[topic]
+            if found.error is None and found.partitions:
+                return sorted(found.partitions)
             why = found.error.str() if found.error is not None else "it has no partitions"
-            raise BrokerError(f"topic {topic} at {self._brokers}: {why}{remedy}")
-        return sorted(found.partitions)
+            new = found.error is None or found.error.name() in _MAY_BE_NEW
+            if not new or time.monotonic() > end:
+                raise BrokerError(f"topic {topic} at {self._brokers}: {why}{remedy}")
+            time.sleep(0.2)
 
     def follow(self, *, from_beginning: bool) -> None:
         """Read all partitions from their end, or from their beginning, outside any group."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 EXAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "schemas" / "alert.v1.json").read_bytes())[
     "examples"
@@ -40,19 +42,21 @@ def write(
 
 def place(broker: str, topic: str, group: str, partition: int = 0) -> int | None:
     """The group's committed offset; None where it has none."""
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": group})
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
     end = time.monotonic() + 20
-    try:
-        while True:
-            try:
-                (found,) = consumer.committed([TopicPartition(topic, partition)], timeout=10)
-            except KafkaException:  # the coordinator may need a moment
-                assert time.monotonic() < end
-                time.sleep(0.1)
-            else:
-                return found.offset if found.offset >= 0 else None
-    finally:
-        consumer.close()
+    while True:
+        try:
+            (found,) = _admin(broker).list_consumer_group_offsets([asked])[group].result(20).topic_partitions
+        except KafkaException:  # the coordinator may need a moment
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return found.offset if found.offset >= 0 else None
+
+
+@cache
+def _admin(broker: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": broker, "log_level": 0})
 
 
 def eventually(met: Callable[[], object], what: str, timeout: float = 30.0) -> None:

@@ -24,7 +24,6 @@ from tests.sdk.alerts import alert_json, eventually, place, write
 
 TopicMaker = Callable[..., dict[str, str]]
 QUICK = Backoff(0.05, 0.1)
-NEVER = Backoff(1e6, 1e6)
 
 
 @dataclass
@@ -53,6 +52,8 @@ class Scene:
 
     def subscriber(self, handler: Callable[[Alert], object], **more: Any) -> AlertSubscriber:
         settings: dict[str, Any] = {"topic": self.topic, "from_beginning": True, "backoff": QUICK}
+        # Members hear of a rebalance by their heartbeats.
+        more["properties"] = {"heartbeat.interval.ms": 300} | more.get("properties", {})
         return AlertSubscriber(self.broker, self.group, handler, **(settings | more))
 
     def place(self, partition: int = 0) -> int | None:
@@ -344,7 +345,7 @@ def test_a_handler_is_waited_for_when_its_partition_moves(wide: Scene) -> None:
     with wide.subscriber(handle) as first:
         assert started.wait(30)
         with wide.subscriber(two) as second:
-            threading.Timer(4.0, go.set).start()
+            threading.Timer(2.0, go.set).start()
             eventually(lambda: wide.place(0) == 1, "committed before it was handed over")
             wide.write("b", partition=0)
             eventually(lambda: second.handled == 1, "what follows goes to the new owner")
