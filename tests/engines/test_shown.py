@@ -17,7 +17,7 @@ from stream_monitor.engines.kafka.transaction import Transactions
 from stream_monitor.engines.kafka.worker import KafkaWorker
 from stream_monitor.records import Output
 from stream_monitor.serve.metrics import Metrics
-from tests.engines.load import SECOND, SETTINGS, Emitted, Load, publish_baseline, send
+from tests.engines.load import MODELS, SECOND, SETTINGS, Emitted, Load, publish_baseline, send
 from tests.engines.workers import Setup, Watcher, WorkerProcess, setup_of, wait_for
 from tests.serve.exposition import Scrape, text
 
@@ -137,9 +137,10 @@ def test_behind_a_crash_what_the_replay_suppresses_is_shown(
     settings = SETTINGS | {"idle": {"after": "never"}, "worker": {"checkpoint_interval": "1h"}}
     kafka = {"properties": {"group.instance.id": "one"}}  # takes its place back at once
     with setup_of(broker, kafka_prefix, tmp_path, kafka=kafka, **settings) as setup:
-        publish_baseline(setup)
+        for model in MODELS:  # a learned one would go with a checkpoint
+            publish_baseline(setup, model)
         with WorkerProcess(setup) as worker, Watcher(setup) as watcher:
-            for portion in portions():  # the learned baseline goes with a checkpoint, half-way
+            for portion in portions(2):  # the first commit goes with a checkpoint
                 send(setup, portion)
                 wait_for(watcher.done, 60, "lag 0", worker)
             before = text(worker.get("/metrics")[1])
