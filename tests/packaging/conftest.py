@@ -13,6 +13,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from benchmarks.dependencies import closure
 
@@ -78,7 +79,9 @@ def bare_python(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     (site,) = folder.glob("lib/python3*/site-packages")
-    for name in closure("stream-monitor", ""):
+    base = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    direct = [Requirement(line).name for line in base]
+    for name in {*direct, *(name for one in direct for name in closure(one, ""))}:
         found = distribution(name)
         for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
             (site / top).symlink_to(str(found.locate_file(top)))
