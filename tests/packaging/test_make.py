@@ -10,9 +10,8 @@ from tests.packaging.conftest import ROOT
 
 def test_targets_that_pages_name_exist() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    named = {
-        name for page in pages for name in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
-    }
+    target = re.compile(r"(?:`|^)make ([a-z][a-z-]*)", re.MULTILINE)
+    named = {name for page in pages for name in target.findall(page.read_text())}
     assert {"setup", "test", "dist", "dependencies"} <= named
     for name in named:
         done = subprocess.run(["make", "-n", name], cwd=ROOT, capture_output=True, text=True, check=False)
