@@ -108,9 +108,10 @@ def test_state_holds_the_baselines_that_it_refers_to() -> None:
 
 def test_a_state_without_bodies_gets_them_with_its_next_checkpoint() -> None:
     """As older workers wrote it: the baselines topic has them still."""
-    state, published = _checkpoint()
+    published = [Activation("loans", "*", 0, drifting_baseline(rows=500))]
+    played = play(small_config(), ended(drifting_log(1, minutes=2, new_feature=2)), published)
     judge = JudgePartition(small_config(), BaselineDirectory(published))
-    judge.restore(state)
+    judge.restore(played.state)
     assert BODY + published[0].baseline.hash in judge.checkpoint()
 
 
