@@ -126,6 +126,7 @@ class Baseline:
     def from_json(cls, data: bytes) -> Baseline:
         """Read what `to_json` wrote; `BaselineError` says where the document is wrong."""
         try:
+            check_schema("$.schema", msgspec.json.decode(data, type=Head).schema, SCHEMA)
             return _from_document(msgspec.json.decode(data, type=_Document))
         except msgspec.DecodeError as error:  # ValidationError too, its path included
             raise BaselineError(f"baseline profile cannot be read: {error}") from error
@@ -136,9 +137,25 @@ class Baseline:
     def from_dict(cls, content: Any) -> Baseline:
         """The same from JSON values that were decoded already."""
         try:
+            check_schema("$.schema", msgspec.convert(content, type=Head).schema, SCHEMA)
             return _from_document(msgspec.convert(content, type=_Document))
         except msgspec.ValidationError as error:
             raise BaselineError(f"baseline profile cannot be read: {error}") from error
+
+
+class Head(msgspec.Struct):
+    """What every version's document begins with."""
+
+    schema: str
+
+
+def check_schema(where: str, found: str, read: str) -> None:
+    """`BaselineError` where a document is of another version, whatever else it holds."""
+    if found != read:
+        raise BaselineError(
+            f"{where}: found {found!r}, this version reads {read!r}: use the version that wrote it, or build "
+            "the profile again with `stream-monitor baseline create` and publish that"
+        )
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -172,8 +189,6 @@ class _Document(msgspec.Struct):
 
 
 def _from_document(document: _Document) -> Baseline:
-    if document.schema != SCHEMA:
-        raise BaselineError(f"$.schema: found {document.schema!r}, this version reads {SCHEMA!r}")
     baseline = Baseline(
         features=tuple(_profile(feature) for feature in document.features),
         rows=document.rows,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
-from stream_monitor.baselines.baseline import Baseline
+from stream_monitor.baselines.baseline import Baseline, Head, check_schema
 from stream_monitor.errors import BaselineError
 from stream_monitor.records import Output
 
@@ -87,15 +87,13 @@ def decode_activation(key: bytes | None, value: bytes | None) -> Activation | No
     """What `encode_activation` wrote; None for a tombstone. `BaselineError` says what is wrong."""
     if not value:
         return None
+    content = _unfold(value)
     try:
-        document = msgspec.json.decode(_unfold(value), type=_Document)
+        head = msgspec.json.decode(content, type=Head)
+        check_schema(f"activation record with key {key!r}: $.schema", head.schema, SCHEMA)
+        document = msgspec.json.decode(content, type=_Document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BaselineError(f"activation record with key {key!r} cannot be read: {error}") from error
-    if document.schema != SCHEMA:
-        raise BaselineError(
-            f"activation record with key {key!r}: $.schema is {document.schema!r}, "
-            f"this version reads {SCHEMA!r}"
-        )
     if key != activation_key(document.model, document.version, document.first_pane):
         raise BaselineError(
             f"activation record with key {key!r} is about model {document.model!r}, "

@@ -34,7 +34,8 @@ _SETTINGS: Mapping[str, Mapping[str, str | int]] = {
     "summaries": {"retention.ms": _DAY_MS, "segment.ms": _HOUR_MS},
     "alerts": {"retention.ms": 90 * _DAY_MS},
     "aggregates": {"retention.ms": 30 * _DAY_MS},
-    "baselines": {"cleanup.policy": "compact"},
+    # A body that another one replaced outlives the summaries that were counted under it.
+    "baselines": {"cleanup.policy": "compact", "min.compaction.lag.ms": 2 * _DAY_MS},
     # Checkpoints replace each other: clean early and in small pieces, so that the topic is about
     # as large as the state and a restore reads little. Tombstones stay for a restore that runs.
     "state": {

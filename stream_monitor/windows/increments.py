@@ -33,6 +33,8 @@ from stream_monitor.events.columns import (
 )
 from stream_monitor.windows.panes import NEVER
 
+FORM = 2
+"""Version of the form of summaries messages; 1, without a past, is read too and named nowhere."""
 ON_TIME = NEVER
 """Late mark of rows that were not late."""
 EXPIRED = NEVER
@@ -85,6 +87,7 @@ class Increments:
     def encode(self) -> bytes:
         """One summaries message."""
         meta: dict[str, Any] = {
+            "form": FORM,
             "kind": "increments",
             "model": self.model,
             "version": self.version,
@@ -233,6 +236,7 @@ class WatermarkRecord:
         """One summaries message."""
         return codec.pack(
             {
+                "form": FORM,
                 "kind": "watermark",
                 "partition": self.partition,
                 "partitions": self.partitions,
@@ -262,6 +266,9 @@ class WatermarkRecord:
 def decode_summary(data: bytes) -> Increments | WatermarkRecord:
     """Any summaries message; `CodecError` says what is wrong with it."""
     meta, arrays = codec.unpack(data)
+    form = meta.get("form", 1)
+    if not isinstance(form, int) or not 1 <= form <= FORM:
+        raise CodecError(f"summaries message of form {form!r}, this worker reads forms 1 to {FORM}")
     if meta.get("kind") == "increments":
         return Increments.decode(meta, arrays)
     if meta.get("kind") == "watermark":

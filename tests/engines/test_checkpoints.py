@@ -104,9 +104,20 @@ def test_chunks_of_two_checkpoints_are_never_mixed() -> None:
         joined(log)
 
 
-def test_another_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_monitor.engines.kafka.checkpoints.VERSION", 99)
+@pytest.mark.parametrize("version", [0, 99])
+def test_another_version_is_refused_by_name(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_monitor.engines.kafka.checkpoints.VERSION", version)
     log = three_chunks()
     monkeypatch.undo()
-    with pytest.raises(StateError, match=r"version 99, this worker reads 1.*Run the version that wrote it"):
+    says = (
+        rf"state\[2\]@100: state of 'loans'.*version {version}, this worker reads 1 and 2\. Run the version"
+    )
+    with pytest.raises(StateError, match=says):
         joined(log)
+
+
+def test_the_version_before_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_monitor.engines.kafka.checkpoints.VERSION", 1)
+    log = three_chunks()
+    monkeypatch.undo()
+    assert joined(log).parts == {"loans": b"0123456789" * 3}

@@ -17,7 +17,9 @@ from stream_monitor import codec
 from stream_monitor.errors import CodecError, StateError
 from stream_monitor.records import Output, Record
 
-VERSION = 1
+VERSION = 2
+_READ = (1, 2)
+"""1 holds no past, no figures of alerts and no bodies of baselines: what reads it does without."""
 _SEPARATOR = "\x1f"
 
 
@@ -82,12 +84,9 @@ def join(stage: str, where: str, records: Iterable[Record]) -> Restored:
                 meta, arrays = codec.unpack(value)
             except CodecError as error:
                 raise StateError(_remedy(where, record.offset, name, str(error))) from error
-            if meta.get("v") != VERSION:
-                raise StateError(
-                    _remedy(
-                        where, record.offset, name, f"version {meta.get('v')!r}, this worker reads {VERSION}"
-                    )
-                )
+            if meta.get("v") not in _READ:
+                problem = f"version {meta.get('v')!r}, this worker reads {' and '.join(map(str, _READ))}"
+                raise StateError(_remedy(where, record.offset, name, problem))
             seen.add((meta["offset"], meta["chunks"]))
             pieces.append(arrays["data"].tobytes())
         if len(seen) != 1 or next(iter(seen))[1] != len(pieces):
