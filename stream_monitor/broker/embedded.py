@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +31,6 @@ DEFAULTS: Mapping[str, str | int] = {
     "process.roles": "broker,controller",
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     # A name that is typed wrong must be an error, not a new topic with default settings.
     "auto.create.topics.enable": "false",
     "num.partitions": 4,
@@ -60,13 +60,25 @@ _PORT_TRIES = 3
 _IN_USE = ("Address already in use", "Failed to bind")
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One more door of the broker, at a free port: its `protocol` (SSL, SASL_PLAINTEXT, ...), and the
+    address that it gives to clients where that is not the one that it listens at.
+    """
+
+    protocol: str
+    advertised: str | None = None
+
+
 class EmbeddedBroker:
     """Apache Kafka on a loopback port, its data and log below one folder.
 
     `port=None` takes a free one at the first start and keeps it over restarts of this
     object. Starting again over a folder with data keeps the data. `properties` are Kafka
     broker settings by name. Ready in about 3 s; a start that takes longer than
-    `ready_timeout` seconds is a `BrokerError` with the tail of the log.
+    `ready_timeout` seconds is a `BrokerError` with the tail of the log. `listeners` are further
+    ones by name (capitals), beside the plain one at `port`; what they need (keys, users) goes into
+    `properties`, as `listener.name.<name>.…`.
 
     The broker ends with this process, however that ends: see `guard`.
     """
@@ -77,6 +89,7 @@ class EmbeddedBroker:
         port: int | None = None,
         properties: Mapping[str, str | int] | None = None,
         *,
+        listeners: Mapping[str, Listener] | None = None,
         heap: str = "384m",
         ready_timeout: float = 60.0,
     ) -> None:
@@ -87,10 +100,12 @@ class EmbeddedBroker:
             )
         self.port = port
         self.properties = dict(properties or {})
+        self.listeners = dict(listeners or {})
         self.heap = heap
         self.ready_timeout = ready_timeout
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
+        self._ports: dict[str, int] = {}  # of `listeners`
 
     @property
     def bootstrap(self) -> str:
@@ -98,6 +113,12 @@ class EmbeddedBroker:
         if self.port is None:
             raise BrokerError("the broker was not started yet: it has no port")
         return f"{HOST}:{self.port}"
+
+    def address(self, listener: str) -> str:
+        """`host:port` of one of `listeners`."""
+        if listener not in self._ports:
+            raise BrokerError(f"there is no listener {listener!r}, or the broker was not started yet")
+        return f"{HOST}:{self._ports[listener]}"
 
     @property
     def pid(self) -> int:
@@ -198,10 +219,20 @@ class EmbeddedBroker:
     def _write_settings(self) -> Path:
         # Kafka's controller listens beside the broker; clients never speak to it.
         controller = f"{HOST}:{_free_port()}"
+        for name in self.listeners:
+            self._ports.setdefault(name, _free_port())
+        further = {name: self.address(name) for name in self.listeners}
+        advertised = {name: self.listeners[name].advertised or at for name, at in further.items()}
         merged = {
             **DEFAULTS,
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": _joined("://", {"PLAINTEXT": self.bootstrap, "CONTROLLER": controller} | further),
+            "advertised.listeners": _joined("://", {"PLAINTEXT": self.bootstrap} | advertised),
+            "listener.security.protocol.map": _joined(
+                ":",
+                {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT"}
+                | {name: listener.protocol for name, listener in self.listeners.items()},
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
             "controller.quorum.voters": f"{DEFAULTS['node.id']}@{controller}",
             "log.dirs": str(self.folder / "data"),
             **self.properties,
@@ -267,6 +298,10 @@ def cluster(folder: str | Path, *, port: int | None = None) -> Iterator[str]:
         return
     with EmbeddedBroker(folder, port) as broker:
         yield broker.bootstrap
+
+
+def _joined(between: str, pairs: Mapping[str, str]) -> str:
+    return ",".join(f"{name}{between}{value}" for name, value in pairs.items())
 
 
 def _free_port() -> int:

@@ -6,15 +6,18 @@ and an operator decides. More partitions would move keys, and a shorter retentio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from stream_monitor.config import Config
+from stream_monitor.config import Config, KafkaConfig
 from stream_monitor.engines.connection import TIMEOUT_S, admin_of
+from stream_monitor.engines.reach import lacking
+from stream_monitor.errors import BrokerError
 from stream_monitor.records import TOPICS
 
 _HOUR_MS = 3_600_000
@@ -114,9 +117,11 @@ def ensure_topics(
     with admin_of(config.kafka, "making topics") as admin:
         present = set(admin.list_topics(timeout=timeout).topics)
         missing = [plan for plan in plans if plan.name not in present]
-        made = set() if dry_run else _make(admin, missing, timeout)
+        with _rights(config.kafka, "Create"):
+            made = set() if dry_run else _make(admin, missing, timeout)
         untouched = [plan for plan in plans if plan.name not in made and (plan not in missing or not dry_run)]
-        differences = _compare(admin, untouched, timeout)
+        with _rights(config.kafka, "Describe and DescribeConfigs"):
+            differences = compare(admin, untouched, timeout)
     results = []
     for plan in plans:
         if plan.name in made:
@@ -126,6 +131,21 @@ def ensure_topics(
         else:
             results.append(TopicResult(plan, "missing"))
     return results
+
+
+@contextmanager
+def _rights(kafka: KafkaConfig, operations: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        if not lacking(kafka, error.args[0]):
+            raise
+        user = kafka.properties.get("sasl.username")
+        raise BrokerError(
+            f"Kafka at {kafka.brokers}: {f'user {user}' if user else 'this client'} may not make and compare "
+            f"topics ({error.args[0].str().rstrip('.')}): give it the rights {operations} on topics that "
+            f"begin with {kafka.topic_prefix!r}, or let someone run this who has them"
+        ) from error
 
 
 def _make(admin: AdminClient, plans: list[TopicPlan], timeout: float) -> set[str]:
@@ -147,7 +167,8 @@ def _make(admin: AdminClient, plans: list[TopicPlan], timeout: float) -> set[str
     return made
 
 
-def _compare(admin: AdminClient, plans: list[TopicPlan], timeout: float) -> dict[str, tuple[str, ...]]:
+def compare(admin: AdminClient, plans: Sequence[TopicPlan], timeout: float) -> dict[str, tuple[str, ...]]:
+    """By name of an existing topic, how it differs from its plan."""
     if not plans:
         return {}
     resources = {plan.name: ConfigResource(ConfigResource.Type.TOPIC, plan.name) for plan in plans}

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 
 from stream_monitor.config import KafkaConfig
+from stream_monitor.engines.connection import make_client
 from stream_monitor.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -121,11 +122,7 @@ class _Complaints:
 
 def _made(client: type[Client], settings: dict[str, Any]) -> Client:
     name = str(settings.get("client.id", settings.get("transactional.id", "reader")))
-    try:
-        return client({"log_level": 0, "error_cb": _Complaints(name), **settings})
-    except KafkaException as error:
-        # librdkafka names the property and what is wrong with it.
-        raise ConfigError(f"kafka.properties: {error.args[0].str()}") from error
+    return make_client(client, {"log_level": 0, "error_cb": _Complaints(name), **settings})
 
 
 def make_reader(config: KafkaConfig) -> Consumer:

@@ -27,6 +27,7 @@ from stream_monitor.engines.kafka.ownership import Owned, Ownership
 from stream_monitor.engines.kafka.positions import seek
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions, reason_of
+from stream_monitor.engines.reach import lacking
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError, CodecError, EngineError
 from stream_monitor.messages import TRANSIENT, to_record
@@ -154,7 +155,8 @@ class Stage(Ownership):
                     if owned is not None:
                         owned.end = end
                 elif error.fatal() or error.name() not in TRANSIENT:
-                    raise BrokerError(f"{self.topic}: {error.str()} ({error.name()})")
+                    right = lacking(self.config.kafka, error)
+                    raise BrokerError(f"{self.topic}: {right or f'{error.str()} ({error.name()})'}")
                 continue
             if owned is not None and message.offset() >= owned.position:
                 by_partition.setdefault(message.partition(), []).append(to_record(message))

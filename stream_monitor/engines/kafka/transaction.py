@@ -27,6 +27,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.failpoints import failpoint
 from stream_monitor.engines.kafka.clients import TRANSACTION_TIMEOUT_MS
+from stream_monitor.engines.reach import lacking
 from stream_monitor.errors import EngineError
 from stream_monitor.messages import TRANSIENT
 from stream_monitor.records import Output
@@ -89,9 +90,10 @@ class Transactions:
         try:
             self._producer.init_transactions(30.0)
         except KafkaException as error:
+            right = lacking(self._config, error.args[0])
             raise EngineError(
-                f"{self._stage}: cannot start transactions: {error.args[0].str()}; are the brokers up, "
-                "and may this user write transactional ids?"
+                f"{self._stage}: cannot start transactions: {right or error.args[0].str()}"
+                f"{'' if right else '; are the brokers up?'}"
             ) from error
 
     def wear(self) -> None:
@@ -183,6 +185,8 @@ class Transactions:
                 "restart), or this one stood still inside a transaction for more than "
                 f"{TRANSACTION_TIMEOUT_MS / 1000:.0f} s: then start it again"
             ) from error
+        if right := lacking(self._config, kafka_error):
+            raise EngineError(f"{self._stage}: {right}") from error
         if kafka_error.fatal():
             raise EngineError(f"{self._stage}: fatal in a transaction: {kafka_error.str()}") from error
         self._worn |= kafka_error.name() in _WEARING

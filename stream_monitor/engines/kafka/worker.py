@@ -13,11 +13,13 @@ from stream_monitor.baselines.directory import BaselineDirectory, same_activatio
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
 from stream_monitor.config import Config, KafkaConfig
-from stream_monitor.engines.connection import admin_of, publish
+from stream_monitor.engines.connection import admin_of, find_topics, publish
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
 from stream_monitor.engines.kafka.reading import BaselineFollower
 from stream_monitor.engines.kafka.stage import Shared, Stage
+from stream_monitor.engines.reach import Complaints, why
+from stream_monitor.engines.rights import UNUSED, lacks
 from stream_monitor.engines.telemetry import Telemetry
 from stream_monitor.errors import BrokerError, StageHungError, StreamMonitorError
 from stream_monitor.records import TOPICS
@@ -28,8 +30,6 @@ POLL_S = 0.2
 STOP_TIMEOUT_S = 30.0
 HUNG_S = 60.0
 """Longer than any sequence of bounded calls between two rounds of a loop should take."""
-TOPICS_TIMEOUT_S = 10.0
-_UNUSED = ("labels",)
 
 
 class KafkaWorker:
@@ -73,7 +73,9 @@ class KafkaWorker:
         if self._failed:
             failed = self._failed[0]
             if isinstance(failed, KafkaException):
-                raise BrokerError(f"Kafka: {failed.args[0].str()} ({failed.args[0].name()})") from failed
+                raise BrokerError(
+                    why(self._config.kafka, "working", failed.args[0], Complaints())
+                ) from failed
             raise failed
         if any(thread.is_alive() for thread in threads):
             raise StageHungError(
@@ -116,18 +118,17 @@ class KafkaWorker:
 
 
 def check_topics(kafka: KafkaConfig) -> None:
-    """`BrokerError` where no broker answers or a topic is missing, before a transaction meets it."""
+    """`BrokerError` where no broker answers, a topic or a right is missing: before a transaction meets it."""
     with admin_of(kafka, "looking for the topics") as admin:
-        present = admin.list_topics(timeout=TOPICS_TIMEOUT_S).topics
-    missing = [
-        topic for name in TOPICS if name not in _UNUSED and (topic := kafka.topic(name)) not in present
-    ]
+        present = find_topics(admin, kafka, [name for name in TOPICS if name not in UNUSED])
+        missing = lacks(admin, kafka, present)
     if missing:
+        user = kafka.properties.get("sasl.username")
         raise BrokerError(
-            f"Kafka at {kafka.brokers} has no topic {', '.join(missing)}: `stream-monitor topics create` "
-            "makes what is missing"
+            f"Kafka at {kafka.brokers}: {f'user {user}' if user else 'this client'} lacks the rights "
+            f"{', '.join(map(str, missing))}: `stream-monitor doctor` has the commands that give them"
         )
-    states, summaries = (len(present[kafka.topic(name)].partitions) for name in ("state", "summaries"))
+    states, summaries = (len(present[name].partitions) for name in ("state", "summaries"))
     if states < summaries:
         raise BrokerError(
             f"topic {kafka.topic('state')} has {states} partitions, {kafka.topic('summaries')} has "
