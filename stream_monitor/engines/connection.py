@@ -18,7 +18,6 @@ from stream_monitor.records import Output
 
 TIMEOUT_S = 10.0
 FRESH_S = 2.0
-"""A topic that was made just now may be unknown to a broker for this long."""
 _UNKNOWN = KafkaError.UNKNOWN_TOPIC_OR_PART
 _ANY_PARTITION = -1  # librdkafka: the partitioner chooses by the key
 
@@ -153,15 +152,16 @@ def partition_count(kafka: KafkaConfig, logical: str) -> int:
 
 
 def find_topics(
-    admin: AdminClient, kafka: KafkaConfig, logicals: Iterable[str]
+    admin: AdminClient, kafka: KafkaConfig, logicals: Iterable[str], *, fresh: float = FRESH_S
 ) -> dict[str, TopicDescription]:
     """What the cluster has under the names of these topics, with what this client may do there.
 
     `BrokerError` naming those that are missing, with the nearest name that there is, and those
-    that this client may not see.
+    that this client may not see. One that was made just now may be unknown to a broker for some
+    moments: `fresh` seconds long a missing one is asked for again.
     """
     names = {kafka.topic(logical): logical for logical in logicals}
-    deadline = time.monotonic() + FRESH_S
+    deadline = time.monotonic() + fresh
     while True:
         found, problems = _describe(admin, names)
         if _UNKNOWN not in problems.values() or time.monotonic() > deadline:

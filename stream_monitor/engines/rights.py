@@ -74,9 +74,11 @@ def lacks(admin: AdminClient, kafka: KafkaConfig, topics: Mapping[str, TopicDesc
         try:
             allowed = future.result(TIMEOUT_S + 1.0).authorized_operations
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            code = error.args[0].code()
+            if code not in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_ID_NOT_FOUND):
                 raise
-            allowed = []
+            # Of a group that does not exist yet nothing is told to those who may see it.
+            allowed = [] if code == KafkaError.GROUP_AUTHORIZATION_FAILED else None
         if allowed is not None and _READ not in allowed:
             found.append(Lack("group", name, "read"))
     return found

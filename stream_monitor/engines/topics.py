@@ -6,6 +6,7 @@ and an operator decides. More partitions would move keys, and a shorter retentio
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from stream_monitor.config import Config, KafkaConfig
-from stream_monitor.engines.connection import TIMEOUT_S, admin_of
+from stream_monitor.engines.connection import FRESH_S, TIMEOUT_S, admin_of
 from stream_monitor.engines.reach import lacking
 from stream_monitor.errors import BrokerError
 from stream_monitor.records import TOPICS
@@ -169,6 +170,19 @@ def _make(admin: AdminClient, plans: list[TopicPlan], timeout: float) -> set[str
 
 def compare(admin: AdminClient, plans: Sequence[TopicPlan], timeout: float) -> dict[str, tuple[str, ...]]:
     """By name of an existing topic, how it differs from its plan."""
+    deadline = time.monotonic() + FRESH_S
+    while True:
+        try:
+            return _differences(admin, plans, timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _differences(
+    admin: AdminClient, plans: Sequence[TopicPlan], timeout: float
+) -> dict[str, tuple[str, ...]]:
     if not plans:
         return {}
     resources = {plan.name: ConfigResource(ConfigResource.Type.TOPIC, plan.name) for plan in plans}

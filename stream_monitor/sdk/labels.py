@@ -10,7 +10,7 @@ import atexit
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.label import Label, check_label, encode_label
@@ -20,12 +20,10 @@ from stream_monitor.sdk.sending import (
     Deliveries,
     ProducerFactory,
     Properties,
+    Sender,
     kafka_producer,
     producer_settings,
 )
-
-if TYPE_CHECKING:
-    from stream_monitor.sdk.sending import ProducerLike
 
 
 class Scalar(Protocol):
@@ -54,7 +52,8 @@ class LabelLogger:
     ) -> None:
         self._settings = producer_settings(brokers, properties)
         self._deliveries = Deliveries()
-        self._producer: ProducerLike = producer({"error_cb": self._deliveries.complain} | self._settings)
+        self._sender = Sender(producer, self._settings, self._deliveries)
+        self._sender.start()
         self._model = model
         self._topic = topic
         self._clock = clock
@@ -79,11 +78,14 @@ class LabelLogger:
         # The reader's rules, here where the caller can act.
         check_label(found.id, found.label, found.model)
         value = encode_label(found)
+        if self._sender.resting:
+            self._deliveries.drop()
+            return
         try:
-            self._producer.produce(self._topic, value, id.encode(), on_delivery=self._deliveries.handler(1))
+            self._sender.produce(self._topic, value, id.encode(), 1)
         except BufferError:
             self._deliveries.drop()
-        self._producer.poll(0)
+        self._sender.poll(0)
 
     @property
     def sent(self) -> int:
@@ -102,7 +104,7 @@ class LabelLogger:
 
     def flush(self, timeout: float = 10.0) -> int:
         """Wait `timeout` seconds at most for Kafka to have all labels; returns how many it has not."""
-        return self._producer.flush(timeout)
+        return self._sender.flush(timeout)
 
     def close(self, timeout: float = 10.0) -> None:
         """Flush (`timeout` in seconds). Runs at exit by itself."""

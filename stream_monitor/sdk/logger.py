@@ -26,8 +26,8 @@ from stream_monitor.sdk.encode import Message, Refused, encode, find_packing, mi
 from stream_monitor.sdk.sending import (
     Deliveries,
     ProducerFactory,
-    ProducerLike,
     Properties,
+    Sender,
     kafka_producer,
     load_client,
     producer_settings,
@@ -89,7 +89,6 @@ class PredictionLogger:
         self._clock = clock
         self._closed = False
         self._last_moment: float | None = None
-        self._producer: ProducerLike | None = None
         self._reset()
         _loggers.add(self)
         atexit.register(self.close)
@@ -175,10 +174,7 @@ class PredictionLogger:
         """Send what waits, wait `timeout` seconds at most; returns how many messages Kafka has not."""
         deadline = time.monotonic() + timeout
         self._drain(deadline)
-        producer = self._producer
-        if producer is None:
-            return len(self._queue)
-        return producer.flush(max(0.0, deadline - time.monotonic())) + len(self._queue)
+        return self._sender.flush(max(0.0, deadline - time.monotonic())) + len(self._queue)
 
     def close(self, timeout: float = 10.0) -> None:
         """Flush (`timeout` in seconds) and stop. Later events count as dropped. Runs at exit by itself."""
@@ -193,17 +189,18 @@ class PredictionLogger:
         if thread is not None:
             thread.join(timeout)
         if left:
-            self._deliveries.fail(left, f"closed with {left} messages that Kafka did not take in time")
+            why = f" ({self.last_error})" if self.last_error else ""
+            self._deliveries.fail(left, f"closed with {left} messages that Kafka did not take in time{why}")
 
     def _reset(self) -> None:
         """Everything that a forked child must have of its own."""
-        if self._producer is not None:
+        if (sender := getattr(self, "_sender", None)) is not None:
             # Its threads did not survive the fork; destroying it would wait for them.
-            _left_to_parent.append(self._producer)
-        self._producer = None
+            _left_to_parent.append(sender.give_up())
         self._thread: threading.Thread | None = None
         self._queue: deque[Event] = deque()
         self._deliveries = Deliveries()
+        self._sender = Sender(self._make_producer, self._settings, self._deliveries)
         self._wake = threading.Event()
         self._starting = threading.Lock()
         self._draining = threading.Lock()
@@ -225,14 +222,13 @@ class PredictionLogger:
     def _drain(self, deadline: float | None) -> None:
         """Send all that waits; until `deadline` (monotonic) where Kafka's queue is full."""
         with self._draining:
-            while self._queue:
+            while self._queue and not self._sender.resting:
                 events = [self._queue.popleft() for _ in range(min(len(self._queue), 10 * self._pack_max))]
                 try:
                     self._send(events, deadline)
                 except Exception as error:  # noqa: BLE001 - the thread must outlive whatever an event holds
                     self._deliveries.fail(len(events), f"{type(error).__name__}: {error}")
-            if self._producer is not None:
-                self._producer.poll(0)
+            self._sender.poll(0)
 
     def _send(self, events: list[Event], deadline: float | None) -> None:
         for event in events:
@@ -240,10 +236,8 @@ class PredictionLogger:
         messages, refused = self._encode(events)
         for one in refused:
             self._deliveries.fail(1, f"event {one.event['id']!r} refused: {one.reason}: {one.detail}")
-        if self._producer is None:
-            self._producer = self._make_producer({"error_cb": self._deliveries.complain} | self._settings)
         for message in messages:
-            self._produce(self._producer, message, deadline)
+            self._produce(message, deadline)
 
     def _encode(self, events: list[Event]) -> tuple[list[Message], list[Refused]]:
         try:
@@ -255,21 +249,19 @@ class PredictionLogger:
             parts = [self._encode(half) for half in halves]
             return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
 
-    def _produce(self, producer: ProducerLike, message: Message, deadline: float | None) -> None:
+    def _produce(self, message: Message, deadline: float | None) -> None:
         while True:
             try:
-                producer.produce(
-                    self._topic, message.value, None, on_delivery=self._deliveries.handler(message.events)
-                )
+                self._sender.produce(self._topic, message.value, None, message.events)
             except BufferError:
                 # Wait here, so that this queue fills next and events are dropped, not memory used.
                 limit = self._last_moment if deadline is None else deadline
                 if limit is not None and time.monotonic() > limit:
                     self._deliveries.drop(message.events)
                     return
-                producer.poll(0.1)
+                self._sender.poll(0.1)
             else:
-                producer.poll(0)
+                self._sender.poll(0)
                 return
 
 

@@ -16,6 +16,7 @@ log = logging.getLogger("stream_monitor.sdk")
 
 Properties = Mapping[str, str | int | float | bool]
 QUIET_SECONDS = 60.0
+RETRY_SECONDS = 5.0
 
 
 class ProducerLike(Protocol):
@@ -64,6 +65,78 @@ def producer_settings(brokers: str, properties: Properties | None) -> dict[str, 
     } | dict(properties or {})
 
 
+class Sender:
+    """A producer that is made at its first use, and anew where it broke for good.
+
+    An idempotent producer does so when Kafka refuses its user: then every call fails. What it still
+    held is counted as failed; another one is tried from `RETRY_SECONDS` later on.
+    """
+
+    def __init__(self, make: ProducerFactory, settings: dict[str, Any], deliveries: Deliveries) -> None:
+        self._make = make
+        self._settings = settings
+        self._deliveries = deliveries
+        self._producer: ProducerLike | None = None
+        self._not_before = -1.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether there is no producer, and it is too early for another one."""
+        return self._producer is None and time.monotonic() < self._not_before
+
+    def start(self) -> ProducerLike:
+        """Make the producer now, if there is none."""
+        if self._producer is None:
+            self._producer = self._make({"error_cb": self._deliveries.complain} | self._settings)
+        return self._producer
+
+    def produce(self, topic: str, value: bytes, key: bytes | None, events: int) -> None:
+        """Queue a message that holds `events` events; BufferError where the queue is full.
+
+        One that the client refuses at once counts as failed.
+        """
+        producer = self.start()
+        handler = self._deliveries.handler(events)
+        try:
+            producer.produce(topic, value, key, on_delivery=handler)
+        except BufferError:
+            self._deliveries.untold(events)
+            raise
+        except Exception as error:  # noqa: BLE001 - a model server must not fall by what the client raises
+            self._deliveries.untold(events)
+            self._deliveries.fail(events, f"Kafka's client did not take a message: {error}")
+
+    def poll(self, timeout: float) -> None:
+        """Call what waits to be called."""
+        if self._producer is None:
+            return
+        try:
+            self._producer.poll(timeout)
+        except Exception as error:  # noqa: BLE001 - see produce
+            self._abandon(error)
+
+    def flush(self, timeout: float) -> int:
+        """Wait for deliveries; how many messages are left."""
+        if self._producer is None:
+            return 0
+        try:
+            return self._producer.flush(timeout)
+        except Exception as error:  # noqa: BLE001 - see produce
+            self._abandon(error)
+            return 0
+
+    def give_up(self) -> ProducerLike | None:
+        """The producer, which is this object's no longer."""
+        producer, self._producer = self._producer, None
+        return producer
+
+    def _abandon(self, error: Exception) -> None:
+        # The cause of a SystemError is what the client raised while it called back.
+        self._producer = None
+        self._not_before = time.monotonic() + RETRY_SECONDS
+        self._deliveries.lose(f"Kafka refuses this client: {error.__cause__ or error}")
+
+
 class Deliveries:
     """Thread-safe counts of events sent and failed, and a log line a minute at most."""
 
@@ -75,12 +148,32 @@ class Deliveries:
         self.failed = 0
         self.dropped = 0
         self.last_error: str | None = None
+        self._untold = 0  # events with the producer, of which nothing was heard yet
+        self._life = 0  # which producer
 
     def handler(self, events: int) -> Callable[..., None]:
-        """A delivery callback for a message that holds `events` events."""
-        return partial(self._delivered, events)
+        """A delivery callback for a message that holds `events` events, which count as under way."""
+        with self._lock:
+            self._untold += events
+            return partial(self._delivered, events, self._life)
 
-    def _delivered(self, events: int, error: object, _message: object) -> None:
+    def untold(self, events: int) -> None:
+        """These are not under way after all."""
+        with self._lock:
+            self._untold -= events
+
+    def lose(self, why: str) -> None:
+        """All that is under way failed: its producer is gone."""
+        with self._lock:
+            lost, self._untold = self._untold, 0
+            self._life += 1
+        self.fail(lost, why)
+
+    def _delivered(self, events: int, life: int, error: object, _message: object) -> None:
+        with self._lock:
+            if life != self._life:
+                return  # counted already, when its producer was given up
+            self._untold -= events
         if error is None:
             with self._lock:
                 self.sent += events

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,29 @@ class Locked:
         ]
         for future in self.admin.create_acls(wanted).values():
             future.result(30)
+        # The controller has them; that the broker does is seen a moment later.
+        for one in wanted:
+            until(partial(self._known, one), "the right is known")
+
+    def _known(self, right: AclBinding) -> bool:
+        asked = AclBindingFilter(
+            right.restype,
+            right.name,
+            right.resource_pattern_type,
+            right.principal,
+            right.host,
+            right.operation,
+            right.permission_type,
+        )
+        return bool(self.admin.describe_acls(asked).result(10))
+
+
+def until(true: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
+    """Wait; AssertionError behind `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < end, f"not within {timeout:g} s: {what}"
+        time.sleep(0.05)
 
 
 def sasl(user: str, password: str) -> dict[str, str]:
