@@ -40,6 +40,12 @@ log = logging.getLogger("stream_monitor.sdk")
 class AlertSubscriber:
     """Calls `handler` with each alert of a topic, one at a time, at least once.
 
+        def handle(alert):
+            if alert.state == "opened":
+                roll_back(alert.labels.model)
+
+        AlertSubscriber("localhost:9092", group="roll-back", handler=handle).run()
+
     `group` is the consumer group: Kafka remembers its place, and subscribers of one group share
     the partitions. A new group begins at the end of the topic (`from_beginning`: with what is
     there). `models`, `alertnames` and `statuses` ("firing", "resolved") choose alerts; None
