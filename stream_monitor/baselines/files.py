@@ -8,6 +8,7 @@ absent; a name that the mapping gives must be in the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,9 +23,10 @@ from stream_monitor.config import ColumnMapping
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import Column, EventBatch, FloatArray, IntArray, NumberColumn
 from stream_monitor.events.time_columns import check_times, parse_times
-from stream_monitor.events.times import explain
+from stream_monitor.events.times import time_fault
 
 ROWS = 65_536
+_DECIMAL = re.compile(r"\d+\.\d+", re.ASCII)
 _EVENT_NAMES = {
     "id": "id",
     "timestamp": "timestamp",
@@ -146,14 +148,16 @@ def _times(chunk: Chunk, name: str | None, start: int) -> IntArray:
     if micros is not None:
         wrong = np.flatnonzero(~check_times(micros))
         if len(wrong):
-            what = f"{micros[wrong[0]].astype('datetime64[us]')} is outside 2000-01-01 to 2100-01-01"
+            at = micros[wrong[0]].astype("datetime64[us]")
+            what = f"{at} is outside 2000-01-01 to 2100-01-01; was it written in another unit?"
             raise BaselineError(_bad_time(chunk, name, start + int(wrong[0]), what))
         return micros
     stamps = chunk.raw(name)
-    times, bad = parse_times([_stamp(stamp) for stamp in stamps])
+    read = [_stamp(stamp) for stamp in stamps]
+    times, bad = parse_times(read)
     if bad:
         row = min(bad)
-        raise BaselineError(_bad_time(chunk, name, start + row, explain(stamps[row])))
+        raise BaselineError(_bad_time(chunk, name, start + row, time_fault(read[row])))
     return times
 
 
@@ -164,6 +168,8 @@ def _stamp(stamp: Any) -> Any:
             return stamp + "T00:00:00"
         if stamp.isdecimal():
             return int(stamp)
+        if _DECIMAL.fullmatch(stamp):
+            return float(stamp)
     return stamp
 
 

@@ -74,14 +74,25 @@ def read_chunks(path: str | Path, rows: int) -> Iterator[Chunk]:
     }.get(kind.lower())
     if reader is None:
         raise BaselineError(f"{path}: not a format that is read; give .parquet, .csv or .jsonl")
+    if path.is_dir():
+        raise BaselineError(f"{path}: is a directory; name the files in it")
     try:
         yield from reader(path, rows)
     except OSError as error:
         if isinstance(error, pa.ArrowException):
-            raise BaselineError(f"{path}: {error}") from error
+            raise BaselineError(_unreadable(path, error)) from error
         raise BaselineError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (pa.ArrowException, EOFError, UnicodeDecodeError) as error:
-        raise BaselineError(f"{path}: {error}") from error
+        raise BaselineError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    said = " ".join(str(error).split())[:200].rstrip(".")
+    if "Empty CSV" in said or "file size is 0" in said:
+        return f"{path}: the file is empty; give one with a header and rows"
+    if "magic bytes" in said:
+        return f"{path}: is no Parquet file, or was cut short; write it again, or give it its true suffix"
+    return f"{path}: cannot be read as {path.suffix}: {said}"
 
 
 class _ArrowChunk(Chunk):
@@ -105,7 +116,10 @@ class _ArrowChunk(Chunk):
             return None
         if array.null_count:
             row = int(np.flatnonzero(np.asarray(array.is_null()))[0])
-            raise BaselineError(f"{self.source}: column {name!r} is null, first {row} rows into this chunk")
+            raise BaselineError(
+                f"{self.source}: column {name!r}: a time is missing, first {row} rows into this chunk; "
+                "leave such rows out"
+            )
         # A time without a zone is UTC already; finer than a microsecond is cut.
         stamps = array.cast(pa.timestamp("us", getattr(array.type, "tz", None)), safe=False)
         return np.asarray(stamps.view(pa.int64()), np.int64)

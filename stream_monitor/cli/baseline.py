@@ -52,7 +52,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run_create(args: argparse.Namespace) -> int:
     """Builds, writes, and says what was found."""
-    from stream_monitor.baselines.named import baseline_of_rows
+    from stream_monitor.baselines.named import baseline_of_rows, weaknesses
 
     baseline = baseline_of_rows(args.files, read_config(args), args.model)
     try:
@@ -62,6 +62,8 @@ def run_create(args: argparse.Namespace) -> int:
     inflation = "not estimated: too few panes of event time" if baseline.provisional else "estimated"
     print(f"{args.out}: {baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash}")
     print(f"variance inflation by time: {inflation}")
+    for weakness in weaknesses(baseline):
+        print(f"note: {weakness}")
     if baseline.left_out:
         print(f"{baseline.left_out} features left out: `limits.max_features`")
     return 0

@@ -57,7 +57,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
 
 def _baselines(config: Config) -> Iterator[Finding]:
     """Those that the configuration names."""
-    from stream_monitor.baselines.named import load_baseline
+    from stream_monitor.baselines.named import load_baseline, weaknesses
     from stream_monitor.engines.doctor import Finding
 
     for model in config.models:
@@ -69,6 +69,8 @@ def _baselines(config: Config) -> Iterator[Finding]:
             continue
         if baseline is None:
             continue
+        for weakness in weaknesses(baseline):
+            yield Finding("warn", check, weakness)
         told = f"{baseline.rows} rows, {len(baseline.features)} features"
         if baseline.provisional:
             yield Finding(

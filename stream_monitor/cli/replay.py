@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_monitor.cli.options import Subparsers, read_config
-from stream_monitor.errors import ConfigError
+from stream_monitor.errors import BaselineError, ConfigError
 
 if TYPE_CHECKING:
     from stream_monitor.config import Config
@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     batches = read_batches(args.files, settings.columns, features, model, args.version, need_time=True)
     with ReplayWriter(args.out) as writer:
         writer.write(engine.run(batches))
+    if not engine.rows and not engine.expired:
+        raise BaselineError(f"{', '.join(map(str, args.files))}: no rows, so there is nothing to judge")
     counts = writer.counts
     print(
         f"{engine.rows} rows in {time.monotonic() - began:.1f} s: {counts['alerts']} alerts, "

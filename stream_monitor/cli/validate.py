@@ -52,10 +52,11 @@ def _describe(model: ResolvedModel) -> str:
 
 
 def _baseline(config: Config, name: str) -> str:
-    from stream_monitor.baselines.named import load_baseline
+    from stream_monitor.baselines.named import load_baseline, weaknesses
 
     baseline = load_baseline(config, name)
     if baseline is None:
         return f"learned from the first {config.model(name).learn.events} events, unless one is published"
     state = ", provisional: variance inflation was not estimated" if baseline.provisional else ""
-    return f"{baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash[:16]}{state}"
+    notes = "".join(f"\n  note: {weakness}" for weakness in weaknesses(baseline))
+    return f"{baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash[:16]}{state}{notes}"

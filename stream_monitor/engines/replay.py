@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stream_monitor.errors import EngineError
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.records import Output
 from stream_monitor.windows.panes import rfc3339
@@ -51,10 +52,15 @@ class ReplayWriter:
     """Writes the three files of a replay into a folder; a context manager."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._alerts: IO[bytes] = (folder / "alerts.jsonl").open("wb")
-        self._detections: IO[bytes] = (folder / "detections.jsonl").open("wb")
-        self._aggregates = pq.ParquetWriter(folder / "aggregates.parquet", SCHEMA, compression="zstd")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._alerts: IO[bytes] = (folder / "alerts.jsonl").open("wb")
+            self._detections: IO[bytes] = (folder / "detections.jsonl").open("wb")
+            self._aggregates = pq.ParquetWriter(folder / "aggregates.parquet", SCHEMA, compression="zstd")
+        except OSError as error:
+            raise EngineError(
+                f"{folder}: cannot be written into: {error.strerror}; give a folder by --out"
+            ) from error
         self._rows: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
         self.alerts: list[dict[str, Any]] = []

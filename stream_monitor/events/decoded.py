@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from stream_monitor.events.event_json import MAX_FEATURES
-from stream_monitor.events.times import rfc3339
+from stream_monitor.events.times import rfc3339, zone_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,4 +51,5 @@ def ahead(times: IntArray, append_ms: IntArray, max_ahead: int) -> NDArray[np.bo
 def ahead_text(time: int, append_ms: int) -> str:
     """The dead letter's detail for a time that runs ahead."""
     seconds = (time - append_ms * 1000) / 1e6
-    return f"$.timestamp: {rfc3339(time)} is {seconds:.0f} s ahead of the log; check the sender's clock"
+    hint = zone_hint(time - append_ms * 1000)
+    return f"$.timestamp: {rfc3339(time)} is {seconds:.0f} s ahead of the log; check the sender's clock{hint}"

@@ -37,6 +37,7 @@ from stream_monitor.events.columns import CategoryColumn, Column, FloatArray, In
 from stream_monitor.events.event_json import MAX_FEATURES, MAX_ID, MAX_SEGMENTS, name_fault, version_text
 from stream_monitor.events.rows import vector_summaries
 from stream_monitor.events.time_columns import check_times
+from stream_monitor.events.times import EARLIEST, LATEST, SECOND
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +142,7 @@ def _read(value: bytes, max_features: int) -> PackRows:
     times, late = _times(arrays["timestamp"])
     pack = PackRows(model, version, batch.num_rows, times, arrays["id"], {})
     wrong = np.zeros(batch.num_rows, np.bool_)
-    _refuse(pack, wrong, "timestamp", "timestamp: null, or outside 2000-01-01 to 2100-01-01", late)
+    _refuse(pack, wrong, "timestamp", _time_fault(arrays["timestamp"], late), late)
     lengths = np.asarray(pc.fill_null(pc.utf8_length(arrays["id"]), -1))
     _refuse(pack, wrong, "field_missing", "id: null", lengths < 0)
     length_fault = f"id: empty or longer than {MAX_ID}"
@@ -207,6 +208,23 @@ def _times(array: pa.Array) -> tuple[IntArray, NDArray[np.bool_]]:
         times = np.where(np.abs(raw) < 2**62 // per, raw, 0) * per
     late = ~check_times(times)
     return (np.where(late, 0, times) if late.any() else times), late
+
+
+def _time_fault(array: pa.Array, late: NDArray[np.bool_]) -> str:
+    """What is wrong with the first time that is refused, with the likely unit."""
+    if not late.any():
+        return ""
+    row = int(np.flatnonzero(late)[0])
+    if not array[row].is_valid:
+        return "timestamp: null; each event needs its time"
+    raw, unit = int(array[row].value), array.type.unit
+    told = f"timestamp: {raw} {unit} is outside 2000-01-01 to 2100-01-01"
+    for other, per_second in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        if EARLIEST / SECOND <= raw / per_second < LATEST / SECOND:
+            return (
+                f"{told}; as {other} it would be a time of today: give the column the type timestamp[{other}]"
+            )
+    return told
 
 
 def _refuse(

@@ -25,6 +25,24 @@ _DAYS_IN_400_YEARS = 146_097
 _TEXT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))?", re.ASCII
 )
+_DAY, _CLOCK = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d(?:[.,]\d+)?"
+_FAULTS = tuple(
+    (re.compile(pattern, re.ASCII | re.IGNORECASE), fault)
+    for pattern, fault in (
+        (r"\s*", "it is empty"),
+        (r"\d+(?:\.\d+)?", "a number as text; send it as a number, of milliseconds since 1970"),
+        (_DAY, "a day without a time; write it as 2026-01-31T00:00:00Z"),
+        (rf"{_DAY}[t ]{_CLOCK}\s*[+-]\d\d?", "the zone lacks its minutes; write it as +05:00"),
+        (rf"{_DAY}[t ]{_CLOCK}\s+\S.*", "write the zone right behind the time, as Z or +05:30"),
+        (rf"{_DAY}[t ]{_CLOCK}[a-z]+.*", "a zone's name is no offset; write Z or +05:30"),
+        (rf"{_DAY}[t ]{_CLOCK}[+-]\d\d:?\d\d", "no such time or zone"),
+        (rf"{_DAY}[t ]\d\d:\d\d(?:z|[+-].*)?", "it has no seconds; write it as 2026-01-31T12:00:00Z"),
+        (
+            r"\d\d?[/.]\d\d?[/.]\d{4}.*",
+            "day and month in an order that differs by country; write 2026-01-31T12:00:00Z",
+        ),
+    )
+)
 _FORMAT_HELP = "send RFC 3339 text such as 2026-01-31T12:00:00.5Z, or milliseconds since 1970"
 
 
@@ -43,17 +61,40 @@ def parse_time(stamp: object) -> int | None:
 
 
 def explain(stamp: object) -> str:
-    """Why a timestamp was refused, naming the likely unit of a number out of range."""
+    """Why a timestamp of an event was refused, with the likely unit or fault and the remedy."""
+    return f"$.timestamp: {time_fault(stamp)}"
+
+
+def time_fault(stamp: object) -> str:
+    """What is wrong with a stamp that `parse_time` does not take, wherever it comes from."""
     if type(stamp) is int or type(stamp) is float:
         for unit, in_seconds in (("seconds", 1.0), ("microseconds", 1e6), ("nanoseconds", 1e9)):
             if EARLIEST / SECOND <= stamp / in_seconds < LATEST / SECOND:
-                return f"$.timestamp: {stamp!r} looks like {unit}; send milliseconds since 1970"
-        return f"$.timestamp: {stamp!r} ms is outside 2000-01-01 to 2100-01-01"
-    if type(stamp) is str:
-        if _from_text(stamp) is not None:
-            return f"$.timestamp: {stamp} is outside 2000-01-01 to 2100-01-01"
-        return f"$.timestamp: {stamp[:_LONGEST]!r} is not a time; {_FORMAT_HELP}"
-    return f"$.timestamp: {type(stamp).__name__} is not a time; {_FORMAT_HELP}"
+                return f"{stamp!r} looks like {unit}; send milliseconds since 1970"
+        return f"{stamp!r} ms is outside 2000-01-01 to 2100-01-01"
+    if stamp is None:
+        return f"is missing; {_FORMAT_HELP}"
+    if type(stamp) is not str:
+        return f"{type(stamp).__name__} is not a time; {_FORMAT_HELP}"
+    if _from_text(stamp) is not None:
+        return f"{stamp} is outside 2000-01-01 to 2100-01-01"
+    for pattern, fault in _FAULTS:
+        if pattern.fullmatch(stamp):
+            return f"{stamp[:_LONGEST]!r} is not a time: {fault}"
+    return f"{stamp[:_LONGEST]!r} is not a time; {_FORMAT_HELP}"
+
+
+def zone_hint(ahead: int) -> str:
+    """What a time that lies `ahead` microseconds too late suggests, where it is as far off as a zone.
+
+    Zones lie in quarters of an hour, up to 14 hours east; two minutes for the event's way are allowed.
+    """
+    quarters = round(ahead / (15 * 60 * SECOND))
+    if not 2 <= quarters <= 56 or abs(ahead - quarters * 15 * 60 * SECOND) > 120 * SECOND:
+        return ""
+    hours, minutes = divmod(quarters * 15, 60)
+    zone = f"+{hours:02d}:{minutes:02d}"
+    return f"; it is off by as much as a zone: was a local time at UTC{zone} sent as UTC? Then write {zone}"
 
 
 def rfc3339(microseconds: int) -> str:

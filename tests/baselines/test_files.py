@@ -256,7 +256,7 @@ def test_wrong_times_are_named_by_row(tmp_path: Path) -> None:
     pq.write_table(pa.table({"timestamp": pa.array([datetime(1970, 1, 2)]), "x": [1]}), path)  # noqa: DTZ001
     refused(path, "row 0 .*1970-01-02.* is outside")
     pq.write_table(pa.table({"timestamp": pa.array([None], pa.timestamp("us")), "x": [1]}), path)
-    refused(path, "is null")
+    refused(path, "a time is missing")
     refused(write(tmp_path / "s.jsonl", [{"timestamp": 1_769_904_000, "x": 1}]), "looks like seconds")
 
 
@@ -265,7 +265,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     refused(tmp_path / "absent.parquet", "absent")
     refused(tmp_path / "t.xlsx", "not a format")
     for name, content, words in (
-        ("a.parquet", b"not parquet", "magic|footer|smaller"),
+        ("a.parquet", b"not parquet", "no Parquet file|is empty"),
         ("b.csv", b"x,y\n1,2\n1,2,3\n", "columns"),
         ("c.csv", b"x,x\n1,2\n", "'x' occurs twice"),
         ("d.jsonl", b'{"x": 1}\n\n{"x": \n', "line 3 is not JSON"),

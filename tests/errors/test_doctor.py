@@ -68,7 +68,8 @@ def the_failure(case: Case) -> dict[str, str]:
 
 def standing(admin: AdminClient, prefix: str) -> tuple[object, ...]:
     """What a change to the cluster would show in."""
-    topics = sorted(name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix))
+    until(lambda: len(topics_of(admin, prefix)) == len(TOPICS), "all topics are known")
+    topics = topics_of(admin, prefix)
     reader = Consumer({"bootstrap.servers": broker_of(admin), "group.id": "looks"})
     ends = []
     for name in topics:
@@ -78,6 +79,10 @@ def standing(admin: AdminClient, prefix: str) -> tuple[object, ...]:
     reader.close()
     groups = {one.group_id for one in admin.list_consumer_groups().result(10).valid}
     return topics, ends, sorted(group for group in groups if group.startswith(prefix))
+
+
+def topics_of(admin: AdminClient, prefix: str) -> list[str]:
+    return sorted(name for name in admin.list_topics(timeout=10).topics if name.startswith(prefix))
 
 
 def leads(reader: Consumer, name: str, number: int) -> bool:
