@@ -11,30 +11,10 @@ from typing import TYPE_CHECKING
 
 from stream_monitor.events.deadletter import REASONS
 from stream_monitor.serve.catalogue import METRICS, Group, Metric
+from stream_monitor.serve.promql import DASHBOARD, MOVES, TEXT, Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RULES = """\
-groups:
-  - name: stream-monitor
-    rules:
-      - alert: StreamMonitorAlertFiring
-        expr: sum by (model, version, severity) (stream_monitor_alerts_firing) > 0
-        annotations:
-          summary: "{{ $labels.model }} {{ $labels.version }}: Stream Monitor reports drift or broken data"
-      - alert: StreamMonitorBehind
-        expr: max by (stage) (stream_monitor_watermark_delay_seconds) > 300
-        for: 5m
-        annotations:
-          summary: "stage {{ $labels.stage }} is more than 5 minutes behind its events, or a source is silent"
-      - alert: StreamMonitorDeadLetters
-        expr: sum by (reason) (rate(stream_monitor_dead_letters_total[5m])) > 0
-        for: 10m
-        annotations:
-          summary: "events are refused: {{ $labels.reason }}"
-"""
-"""Alerting rules to begin with."""
 
 _HEAD = """\
 # Metrics
@@ -48,14 +28,17 @@ answers 503, with the reason, until every stage has restored what it was assigne
 - Everything is counted after a Kafka commit; what an aborted transaction did is never shown.
 - Feature and window series show the latest window in *event time* of each model, version and window length;
   `stream_monitor_window_end_timestamp_seconds` says how old it is. A window that late events correct is shown again.
-- A model's series are exported by the one worker that judges it. They end there when its partition moves, and
-  begin at the next owner; counters begin at zero again, which `rate()` and `increase()` expect. Do not sum the
-  feature gauges over instances; `max by (model, version, feature, window)` bridges the moment of a move.
-- A version that stops serving keeps its last window until its model's newest window is a day (and three window
-  lengths) further; then its window series end.
-- One scrape holds a limited number of series with a model label (20,000 unless set otherwise). Firing alerts and what a
-  window says as a whole are always there; features that are drifted or firing come first, then the others by name.
-  `stream_monitor_series_left_out` says what found no room.
+- A model's series are exported by the one worker that judges it, and [move with it](#queries-that-survive-a-move).
+- The values of a window end when it is stale: the watermark is five minutes, and three window lengths, behind its
+  end. `stream_monitor_window_end_timestamp_seconds` stays, and says since when there is nothing. It ends with a
+  version that was replaced: when its model's newest window is a day (and three window lengths) further.
+- One scrape holds a limited number of series with a model label (`worker.series_limit`, 20,000). What a window says as a
+  whole, alert counts and firing alerts are always there. Then come features, whole ones only: drifted or firing ones,
+  those of models that the configuration names, the others; each by when it was first seen, which is part of the
+  model's state, so that a restart or a move changes nothing. `stream_monitor_series_left_out` says what this scrape
+  left out, `stream_monitor_omitted_series_total` adds it up.
+- Counters begin at zero for every label value that can be known, so that `increase()` sees the first event. What is
+  none of them counts as `other`.
 - Quantiles carry the label `q`: `quantile` is reserved for summaries.
 """  # noqa: E501
 
@@ -72,20 +55,15 @@ The process's own metrics (`process_cpu_seconds_total`, `process_resident_memory
 
 ## Queries
 
-| question | PromQL |
-|---|---|
-| which features drifted in the last hour's window | `stream_monitor_drifted{window="1h"} == 1` |
-| how far over the threshold | `stream_monitor_drift_score{score="x2"} / stream_monitor_drift_threshold` |
-| the worst feature of each model | `topk by (model, version) (1, stream_monitor_drift_score{score="psi",window="1h"})` |
-| events a second taken in | `sum(rate(stream_monitor_inputs_total{stage="observe"}[1m]))` |
-| 99th percentile of a commit | `histogram_quantile(0.99, sum by (le) (rate(stream_monitor_commit_duration_seconds_bucket[5m])))` |
-| detections a week | `sum by (model, version) (increase(stream_monitor_detections_total{state="opened"}[1w]))` |
+"""
 
-## Alerting rules
+_RULES = """\
+## Rules
 
-Stream Monitor sends its own alerts to the alerts topic; these are for those who alert from Prometheus.
-
-```yaml
+[deploy/prometheus/rules.yml](../deploy/prometheus/rules.yml) has recording and alerting rules over these, with unit tests
+for `promtool` beside it, for a scrape job named `stream-monitor`. What each alert means and what to do:
+[operations](operations.md#alerts-from-prometheus). Stream Monitor sends its own alerts to the alerts topic; `StreamMonitorAlertFiring`
+is for those who alert from Prometheus.
 """  # noqa: E501
 
 
@@ -102,7 +80,12 @@ def reference() -> str:
         lines += [_row(metric) for metric in METRICS if metric.group == group]
         lines.append("")
     lines.append("Reasons of dead letters: " + ", ".join(f"`{reason}`" for reason in sorted(REASONS)) + ".")
-    return "\n".join(lines) + "\n" + _TAIL + RULES + "```\n"
+    return "\n".join([*lines, _TAIL + _table(DASHBOARD), TEXT + _table(MOVES), _RULES])
+
+
+def _table(queries: Sequence[Query]) -> str:
+    rows = [f"| {query.question} | `{query.expression}` |" for query in queries]
+    return "\n".join(["| question | PromQL |", "|---|---|", *rows]) + "\n"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,18 +6,15 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.negotiate import encoder
-from stream_monitor.serve.reference import RULES, reference
 from stream_monitor.serve.server import Address, MetricsServer
 from tests.serve.prometheus_process import PrometheusProcess, program
 from tests.serve.views import aggregate, alert, feature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ODD = ['say "hi"', "line\nbreak", "back\\slash", "tab\tcr\r", "größe 名前 🦆", " ", "a,b={c}", "# HELP"]
 
@@ -57,12 +54,6 @@ def test_promtool_would_object() -> None:
     assert b"no help text" in done.stdout + done.stderr
 
 
-def test_rules_of_the_reference(tmp_path: Path) -> None:
-    (tmp_path / "rules.yml").write_text(RULES, encoding="utf-8")
-    done = promtool("check", "rules", str(tmp_path / "rules.yml"))
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def exporter() -> Metrics:
     return filled()
@@ -77,7 +68,7 @@ def address(exporter: Metrics) -> Iterator[Address]:
 @pytest.fixture(scope="module")
 def prometheus(address: Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusProcess]:
     target = f"{address.host}:{address.port}"
-    with PrometheusProcess(tmp_path_factory.mktemp("prometheus"), [target], rules=RULES) as running:
+    with PrometheusProcess(tmp_path_factory.mktemp("prometheus"), [target]) as running:
         running.wait_for('up{job="stream-monitor"} == 1')
         yield running
 
@@ -99,22 +90,6 @@ def test_prometheus_has_odd_names_as_they_were(prometheus: PrometheusProcess) ->
 def test_prometheus_was_served_openmetrics(prometheus: PrometheusProcess) -> None:
     metadata = prometheus.get("targets/metadata", metric="stream_monitor_watermark_delay_seconds")
     assert [(entry["type"], entry["unit"]) for entry in metadata] == [("gauge", "seconds")]
-
-
-def test_queries_of_the_reference(prometheus: PrometheusProcess) -> None:
-    rows = [line for line in reference().split("## Queries")[1].splitlines() if line.startswith("| ")]
-    queries = [row.split("`")[1] for row in rows[1:] if "`" in row]
-    assert len(queries) >= 5
-    for query in queries:
-        prometheus.query(query)  # an HTTPError where Prometheus cannot parse it
-
-
-def test_rules_load_and_fire(prometheus: PrometheusProcess) -> None:
-    names = {rule["alert"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]}
-    loaded = {rule["name"] for group in prometheus.get("rules")["groups"] for rule in group["rules"]}
-    assert loaded == names
-    found = prometheus.wait_for('ALERTS{alertname="StreamMonitorAlertFiring",alertstate="firing"}')
-    assert [result.labels["model"] for result in found] == ["m"]
 
 
 def test_series_end_in_prometheus_when_the_partition_goes(
