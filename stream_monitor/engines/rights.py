@@ -6,6 +6,7 @@ The right to transactional ids they do not say; a worker learns it when it start
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,11 +15,14 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AclOperation
 
 from stream_monitor.config import KafkaConfig
+from stream_monitor.messages import TRANSIENT
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, TopicDescription
 
 TIMEOUT_S = 10.0
+COORDINATOR_S = 20.0
+"""How long a new cluster may take to make the topic of groups' offsets, at the first question about one."""
 STAGES = ("observe", "judge")
 UNUSED = ("labels",)
 """Logical topics that a worker has nothing to do with."""
@@ -67,18 +71,27 @@ def lacks(admin: AdminClient, kafka: KafkaConfig, topics: Mapping[str, TopicDesc
         if logical not in UNUSED and described.authorized_operations is not None:
             missing = set(needed(logical)).difference(described.authorized_operations)
             found += [Lack("topic", kafka.topic(logical), one.name.lower()) for one in sorted(missing)]
-    asked = admin.describe_consumer_groups(
-        groups(kafka), include_authorized_operations=True, request_timeout=TIMEOUT_S
-    )
-    for name, future in asked.items():
-        try:
-            allowed = future.result(TIMEOUT_S + 1.0).authorized_operations
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code not in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_ID_NOT_FOUND):
-                raise
-            # Of a group that does not exist yet nothing is told to those who may see it.
-            allowed = [] if code == KafkaError.GROUP_AUTHORIZATION_FAILED else None
-        if allowed is not None and _READ not in allowed:
-            found.append(Lack("group", name, "read"))
+    waiting = groups(kafka)
+    deadline = time.monotonic() + COORDINATOR_S
+    while waiting:
+        asked = admin.describe_consumer_groups(
+            waiting, include_authorized_operations=True, request_timeout=TIMEOUT_S
+        )
+        waiting = []
+        for name, future in asked.items():
+            try:
+                allowed = future.result(TIMEOUT_S + 1.0).authorized_operations
+            except KafkaException as error:
+                code = error.args[0].code()
+                if error.args[0].name() in TRANSIENT and time.monotonic() < deadline:
+                    waiting.append(name)
+                    continue
+                if code not in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.GROUP_ID_NOT_FOUND):
+                    raise
+                # Of a group that does not exist yet nothing is told to those who may see it.
+                allowed = [] if code == KafkaError.GROUP_AUTHORIZATION_FAILED else None
+            if allowed is not None and _READ not in allowed:
+                found.append(Lack("group", name, "read"))
+        if waiting:
+            time.sleep(0.2)
     return found
