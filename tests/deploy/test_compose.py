@@ -161,8 +161,23 @@ def test_prometheus_scrapes_the_services(project: dict[str, Any]) -> None:
     assert targets == [f"{name}:9465" for name in project["services"] if name.startswith("worker")]
     (managers,) = content["alerting"]["alertmanagers"]
     assert managers["static_configs"][0]["targets"] == ["alertmanager:9093"]
+    assert (ROOT / "deploy/prometheus" / content["rule_files"][0]).is_file()
     for name in ("prometheus", "alertmanager", *(target.split(":")[0] for target in targets)):
         assert "monitoring" in project["services"][name]["networks"]
+
+
+def test_alerts_that_silence_others_exist() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text("utf-8"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    inhibit = yaml.safe_load((ROOT / "deploy/alertmanager/alertmanager.yml").read_text("utf-8"))[
+        "inhibit_rules"
+    ]
+    for rule in inhibit:
+        (source,) = rule["source_matchers"]
+        assert source.removeprefix("alertname = ") in alerts
+        (target,) = rule["target_matchers"]
+        stem, names = re.fullmatch(r'alertname =~ "(\w+)\(([\w|]+)\)"', target).groups()  # type: ignore[union-attr]
+        assert {stem + name for name in names.split("|")} <= alerts
 
 
 def test_variables_set_what_the_page_says(checker: Checker, project: dict[str, Any]) -> None:

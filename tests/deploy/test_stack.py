@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from stream_monitor.events.alert import Alert
 from stream_monitor.sdk import read_alerts
@@ -121,13 +122,29 @@ def test_health_checks_are_content(stack: Stack, name: str) -> None:
     assert stack.services.healthy(name)
 
 
-def test_prometheus_scrapes_all(stack: Stack) -> None:
+def test_prometheus_scrapes_all_and_loads_our_rules(stack: Stack) -> None:
     targets = get(stack, "prometheus", "/api/v1/targets")["data"]["activeTargets"]
     assert {(each["labels"]["job"], each["health"]) for each in targets} == {
         ("stream-monitor", "up"),
         ("prometheus", "up"),
     }
     assert len(targets) == 3
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text(encoding="utf-8"))
+    groups = get(stack, "prometheus", "/api/v1/rules")["data"]["groups"]
+    assert {group["name"] for group in groups} == {group["name"] for group in rules["groups"]}
+    assert [rule for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
+
+
+def test_an_alert_of_prometheus_reaches_alertmanager(stack: Stack) -> None:
+    found = wait_for(
+        lambda: [
+            each
+            for each in get(stack, "alertmanager", "/api/v2/alerts")
+            if each["labels"].get("model") == "car_loan"
+        ],
+        "an alert about car_loan in Alertmanager",
+    )
+    assert all(each["receivers"] == [{"name": "on-call"}] for each in found)
 
 
 def expressions() -> list[tuple[str, str]]:
