@@ -69,7 +69,8 @@ When workers join, leave or crash, models move. A model's series end at the old 
 work and before it gives the partition up; the new owner shows the same windows, scores and firing alerts as soon as
 it has restored the model's state, long before its next window closes. In between, for as long as the rebalance takes
 (a second or two; after a crash until the group notices, 12 s by default), nobody has them. The label `instance`
-changes. So:
+changes. (A worker that stood still for longer than its session, and wakes up, may show what it had until it has heard
+that others own it: a scrape at the most.) So:
 
 - **Gauges: `max by` the model's own labels, without `instance`.** At any moment there is one owner, so `max` changes
   nothing; `sum` would double a value for the scrape or two in which Prometheus has not yet noticed the end of the old

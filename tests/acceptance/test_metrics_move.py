@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
         "learn": {"events": 300},
     },
     "kafka": {"start": "earliest"},
+    "worker": {"series_limit": 5000},
 }
 
 
@@ -162,6 +163,7 @@ def test_models_that_move_have_no_gap_no_double_and_no_stale_series(
             WorkerProcess(setup.with_worker(replica="one", port=ports[0])) as one,
         ):
             wait_for(lambda: has_models(one) == set(MODELS), 40, "all models at the first", one)
+            assert "\nstream_monitor_series_limit 5000.0\n" in one.get("/metrics")[1]
             prometheus.wait_for(f'count({END}{{window="{LONG}"}}) == {len(MODELS)}')
             time.sleep(STAY_S)
             with WorkerProcess(setup.with_worker(replica="two", port=ports[1])) as two:

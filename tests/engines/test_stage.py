@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import pytest
@@ -244,6 +245,39 @@ def test_an_error_in_a_callback_is_raised_by_the_loop(
     with pytest.raises(EngineError, match="while revoking"):
         run([[Message(0, 10)], revoke, [Message(0, 11)]])
     assert not log.values
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_series_end_behind_the_last_commit_and_before_the_partition_is_given_up(
+    stage: tuple[EchoStage, Run], log: Log, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    made, run = stage
+    made._next_commit = float("inf")
+    order: list[str] = []
+    commit = log.commit
+
+    def committed(consumer: Any, outputs: Any, offsets: Any) -> None:
+        order.append(f"commit {sorted(where.partition for where in offsets)}")
+        if not works:
+            raise EngineError("the outcome stayed open")
+        commit(consumer, outputs, offsets)
+
+    def revoke() -> None:
+        made._revoked(made.consumer, [TopicPartition("predictions", 0)])
+        order.append("given up")
+
+    def close(consumer: Played) -> None:
+        order.append("left")
+        consumer.closed = True
+
+    monkeypatch.setattr(log, "commit", committed)
+    monkeypatch.setattr(made.telemetry, "drop_partition", lambda _, p: order.append(f"series of {p} end"))
+    monkeypatch.setattr(Played, "close", close)
+    with nullcontext() if works else pytest.raises(EngineError):
+        run([[Message(0, 10), Message(1, 20)], revoke])
+    first = ["commit [0]", "series of 0 end", "given up"]
+    second = ["commit [1]"] if works else []  # SIGTERM; or the error, behind which nothing is committed
+    assert order == [*first, *second, "series of 1 end", "left"]
 
 
 def test_lost_partitions_are_dropped_without_a_commit(stage: tuple[EchoStage, Run], log: Log) -> None:

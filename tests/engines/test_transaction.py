@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.kafka import transaction
 from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions
+from stream_monitor.engines.telemetry import ABORT_REASONS
 from stream_monitor.errors import EngineError
 from stream_monitor.records import Output
 
@@ -31,6 +32,17 @@ def abortable(code: int = KafkaError.ILLEGAL_GENERATION) -> KafkaException:
 
 
 TIMED_OUT = failure(KafkaError._TIMED_OUT, retriable=True)
+
+
+def test_every_reason_has_names_that_the_client_knows() -> None:
+    assert set(transaction._REASONS) | {"other"} == set(ABORT_REASONS)
+    for names in transaction._REASONS.values():
+        assert all(hasattr(KafkaError, name) for name in names - {transaction.NOT_A_MEMBER})
+    found = {name: transaction.reason_of(name) for name in dir(KafkaError) if name.isupper()}
+    assert set(found.values()) == set(ABORT_REASONS)
+    assert found["ILLEGAL_GENERATION"] == "rebalance"
+    assert found["_TIMED_OUT"] == "timeout"
+    assert found["MSG_SIZE_TOO_LARGE"] == "message"
 
 
 class Scripted:
