@@ -48,6 +48,7 @@ TOPICS = (
     "alerts",
     "aggregates",
     "baselines",
+    "configs",
     "state",
     "dead-letter",
 )

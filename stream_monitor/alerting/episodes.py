@@ -79,7 +79,7 @@ class Incidents:
 
     def __init__(self, scope: tuple[str, str], resolve_after: int) -> None:
         self._scope = scope
-        self._resolve_after = resolve_after
+        self.resolve_after = resolve_after
         self.episodes: dict[tuple[str, str], Episode] = {}
         self.incident: str | None = None
         self.opened = 0
@@ -136,7 +136,7 @@ class Incidents:
             episode.confirmed, episode.clean = True, 0
             return None
         episode.clean += 1
-        if episode.clean < self._resolve_after:
+        if episode.clean < self.resolve_after:
             return None
         del self.episodes[key]
         episode.ended = time

@@ -57,7 +57,7 @@ kafka.brokers: Kafka's bootstrap addresses, `host:port` with commas between.
 kafka.properties: Settings of the Kafka client (librdkafka) by their own names: security, buffers, time-outs. The few that exactness needs cannot be changed; see [operations](operations.md#broker-and-client-settings).
 kafka.topic_prefix: Put before every topic's name that `topics` does not give.
 kafka.topics: A topic's name on the broker, where it is not the usual one. Keys: {topics}.
-kafka.partitions: Partitions of the topics that `stream-monitor topics create` makes (`baselines` has one).
+kafka.partitions: Partitions of the topics that `stream-monitor topics create` makes (`baselines` and `configs` have one).
 kafka.replication: Copies of each partition of those topics.
 kafka.group: First part of the consumer groups' names and of the transactional ids. Another group starts with empty state.
 kafka.start: Where OBSERVE begins in a partition of `predictions` for which the group has no offset.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import math
 import socket
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
@@ -126,24 +127,47 @@ class ModelConfig(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     baseline: Name | None = None
 
 
-class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A model's settings together with its name: what processors are given."""
 
     name: str
 
     @property
-    def hash(self) -> str:
-        """SHA-256 (hex) over what affects decisions.
+    def body(self) -> dict[str, Any]:
+        """What affects decisions, as JSON values: no connection, no secret, no path.
 
         The name, the files' columns and the baseline's path are left out: alerts name the
-        model and the baseline's own hash beside this one.
+        model and the baseline's own hash beside this one's.
         """
-        content = msgspec.to_builtins(self)
+        content: dict[str, Any] = msgspec.to_builtins(self)
         for key in ("name", "columns", "baseline"):
             content.pop(key)
         if isinstance(content["features"], list):
             content["features"] = sorted(set(content["features"]))
-        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return content
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of `body`."""
+        return body_hash(self.body)
+
+    @classmethod
+    def of_body(cls, body: Any, name: str) -> ResolvedModel:
+        """The settings that a body stands for; `ConfigError` if another version wrote it."""
+        try:
+            return msgspec.convert({**body, "name": name}, cls)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ConfigError(f"its content is of another version of Stream Monitor: {error}") from error
+
+    @cached_property
+    def selected(self) -> frozenset[str] | None:
+        """Features that are watched beside what the model answered; None for all."""
+        return None if self.features == "all" else frozenset(self.features)
+
+
+def body_hash(body: Any) -> str:
+    """SHA-256 (hex) of a body's canonical JSON."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""The eight topics with the settings that the pipeline relies on: planned, made, compared.
+"""The nine topics with the settings that the pipeline relies on: planned, made, compared.
 
 A topic that exists is never changed: what differs from the plan is reported, value by value,
 and an operator decides. More partitions would move keys, and a shorter retention would delete.
@@ -40,6 +40,7 @@ _SETTINGS: Mapping[str, Mapping[str, str | int]] = {
     "aggregates": {"retention.ms": 30 * _DAY_MS},
     # A body that another one replaced outlives the summaries that were counted under it.
     "baselines": {"cleanup.policy": "compact", "min.compaction.lag.ms": 2 * _DAY_MS},
+    "configs": {"cleanup.policy": "compact"},
     # Checkpoints replace each other: clean early and in small pieces, so that the topic is about
     # as large as the state and a restore reads little. Tombstones stay for a restore that runs.
     "state": {
@@ -97,7 +98,7 @@ def plan_topics(config: Config) -> tuple[TopicPlan, ...]:
                 logical,
                 kafka.topic(logical),
                 # One order for all activations; `state` must have as many as `summaries`.
-                1 if logical == "baselines" else kafka.partitions,
+                1 if logical in ("baselines", "configs") else kafka.partitions,
                 kafka.replication,
                 {key: str(value) for key, value in sorted(settings.items())},
             )

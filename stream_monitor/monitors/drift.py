@@ -172,6 +172,18 @@ class DriftMonitor:
         self._onset.load(states["onset"])
         self._reload(states)
 
+    def go_on(self, before: DriftMonitor) -> None:
+        """Continue where a monitor of the same baseline stood; under another effect floor start anew.
+
+        What the channels have gathered does not depend on the budget: the thresholds do.
+        """
+        old, new = before._settings, self._settings
+        if old.effect_floor != new.effect_floor:
+            return
+        meta, arrays = before.state()
+        traffic = meta["traffic"] * new.alert_budget.period / old.alert_budget.period
+        self.load(meta | {"traffic": max(self._traffic, traffic)}, arrays)
+
     def _states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         return {
             self._e.name: self._e.state(),

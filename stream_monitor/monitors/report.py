@@ -39,10 +39,11 @@ def feature_report(tally: Tally, i: int) -> dict[str, Any]:
     profile = tally.baseline.features[i]
     counts = tally.counts[tally.baseline.offsets[i] : tally.baseline.offsets[i + 1]]
     earlier = tally.presence.get(profile.name, 0)  # rows from before it had this profile
+    rows = tally.rows - tally.unasked.get(profile.name, 0)
     report: dict[str, Any] = {
         "kind": profile.kind,
-        "count": tally.rows,
-        "missing": tally.rows - earlier - int(counts.sum() - counts[MISSING_BIN]),
+        "count": rows,
+        "missing": rows - earlier - int(counts.sum() - counts[MISSING_BIN]),
         "unseen": int(counts[UNSEEN_BIN]),
         "below": int(counts[BELOW_BIN]),
         "above": int(counts[ABOVE_BIN]),
@@ -90,6 +91,7 @@ def window_report(
     start: int,
     revision: int,
     tally: Tally,
+    baseline: str | None,
     config: str,
     origin: str | None,
     provisional: bool,
@@ -101,7 +103,8 @@ def window_report(
 ) -> list[Output]:
     """The records of one closed window.
 
-    `drift` has a feature's scores where it was tested, `origin` says how the baseline came to be,
+    `baseline` is the hash of the one that it is judged by, which may hold features that are not
+    watched. `drift` has a feature's scores where it was tested, `origin` says how the baseline came to be,
     `expired` counts all rows so far that came later than is allowed, `first_seen` has the time (µs)
     since when each feature is known.
     """
@@ -135,7 +138,7 @@ def window_report(
         "late": tally.late,
         "expired": expired,
         "latency_ms": _latency(tally),
-        "baseline": None if tally.baseline is None else tally.baseline.hash,
+        "baseline": baseline,
         "baseline_origin": origin,
         "config": config,
         "provisional": provisional,

@@ -16,7 +16,9 @@ from typing import Any
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import ANY_VERSION, Activation, activation_key
 from stream_monitor.config import Config
-from stream_monitor.errors import StateError
+from stream_monitor.config.directory import ConfigDirectory
+from stream_monitor.config.records import ConfigActivation
+from stream_monitor.errors import ConfigError, StateError
 from stream_monitor.processors.bodies import Bodies
 from stream_monitor.processors.observe import GROUP_HEADER
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
@@ -27,12 +29,18 @@ from stream_monitor.windows.watermarks import MergedWatermark
 
 CLOCK = "clock"
 DAY = 86_400_000_000
+_NO_BODY = (
+    "the checkpoint was made under it: was the topic emptied, or is this worker too old? Run a worker that "
+    "can use it, or use a new `kafka.group` to start anew"
+)
 
 
 class JudgePartition:
     """One summaries partition's share of JUDGE: models, versions, one merged watermark."""
 
-    def __init__(self, config: Config, directory: BaselineDirectory) -> None:
+    def __init__(
+        self, config: Config, directory: BaselineDirectory, configs: ConfigDirectory | None = None
+    ) -> None:
         self._config = config
         self._directory = directory
         self._group = config.kafka.group.encode()
@@ -45,6 +53,9 @@ class JudgePartition:
         self._outputs: list[Output] = []
         self._position = 0  # how far the directory was read, by this object
         self._followed: dict[str, str] = {}  # activation's key -> hash of its baseline
+        self._configs = configs or ConfigDirectory(config)
+        self._configs_position = 0
+        self._taken = ConfigDirectory(config)  # the configurations that were taken up
         self.refused: Counter[str] = Counter()
         self.increments = 0
 
@@ -89,7 +100,7 @@ class JudgePartition:
         there too): the engine writes a checkpoint with the next commit, so that a recovery
         meets the same order.
         """
-        taken = False
+        taken = self._follow_configs()
         for activation in self._directory.since(self._position):
             self._position += 1
             # Known by name, not by place: compaction shortens the topic, and a restart reads it anew.
@@ -100,6 +111,16 @@ class JudgePartition:
             for version, unit in self.models.get(activation.model, {}).items():
                 if activation.version in (version, ANY_VERSION) and unit.adopt(activation):
                     self._dirty.add((unit.model, unit.version))
+        return taken
+
+    def _follow_configs(self) -> bool:
+        """The same for configurations: units look into what was taken up when a pane closes."""
+        taken = False
+        for activation in self._configs.since(self._configs_position):
+            self._configs_position += 1
+            if self._configs.holds(activation) and not self._taken.holds(activation):
+                self._taken.take_up(self._configs, activation)
+                taken = True
         return taken
 
     def _unit(self, model: str, version: str) -> Unit | None:
@@ -114,7 +135,7 @@ class JudgePartition:
         elif len(known) >= limits.max_versions and not self._retire([[unit] for unit in known.values()]):
             self.refused["max_versions"] += 1
             return None
-        unit = Unit(self._config, self._config.model(model), version, self.clock.past)
+        unit = Unit(self._config, self._taken, model, version, self.clock.past)
         self.models.setdefault(model, {})[version] = unit
         for activation in self._directory.since(0):
             mine = activation.model == model and activation.version in (version, ANY_VERSION)
@@ -170,7 +191,9 @@ class JudgePartition:
 
     def checkpoint(self) -> dict[str, bytes | None]:
         """What changed since the last call, by part; call between commits only."""
-        parts: dict[str, bytes | None] = {CLOCK: dump_clock(self.clock, self._followed)}
+        parts: dict[str, bytes | None] = {
+            CLOCK: dump_clock(self.clock, self._followed, self._taken.current())
+        }
         for model, version in sorted(self._dirty):
             parts[f"{model}\x1e{version}"] = dump_unit(self.models[model][version])
         gone = [name for name in sorted(self._retired) if name[1] not in self.models.get(name[0], {})]
@@ -186,12 +209,16 @@ class JudgePartition:
 
         Those of older workers hold no baselines: then the directory must.
         """
-        for name, data in sorted(self._bodies.restore(parts, self._directory).items()):
+        parts = self._bodies.restore(parts, self._directory)
+        if CLOCK in parts:
+            self._followed, configs = load_clock(self.clock, parts[CLOCK], self._config.kafka.group)
+            for activation in configs:
+                self._take_up_again(activation)
+        for name, data in sorted(parts.items()):
             if name == CLOCK:
-                self._followed = load_clock(self.clock, data)
                 continue
             model, _, version = name.partition("\x1e")
-            unit = Unit(self._config, self._config.model(model), version, self.clock.past)
+            unit = Unit(self._config, self._taken, model, version, self.clock.past)
             load_unit(unit, data, self._directory)
             self.models.setdefault(model, {})[version] = unit
             self._bodies.uses(unit)
@@ -199,6 +226,12 @@ class JudgePartition:
     def shown(self) -> list[dict[str, Any]]:
         """What was last told of each window of each unit."""
         return [view for unit in self.units() for view in unit.shown.views()]
+
+    def _take_up_again(self, activation: ConfigActivation) -> None:
+        try:
+            self._taken.take_up(self._configs, activation)
+        except ConfigError as error:
+            raise StateError(f"{error}; {_NO_BODY}") from error
 
     def firing(self) -> list[dict[str, Any]]:
         """Alerts of open episodes, as they were told."""
@@ -222,7 +255,7 @@ def _predecessor(units: list[Unit], unit: Unit) -> Activation | None:
     best: tuple[int, str] | None = None
     found: Activation | None = None
     for other in units:
-        if other is unit or other.baseline is None:
+        if other is unit or other.whole is None:
             continue
         activation = other.resolve(other.closed)
         if activation is not None and (best is None or (other.closed, other.version) > best):
@@ -231,7 +264,7 @@ def _predecessor(units: list[Unit], unit: Unit) -> Activation | None:
                 other.model,
                 other.version,
                 activation.first_pane,
-                other.baseline,
+                other.whole,
                 activation.origin,
                 activation.inherited_from,
             )

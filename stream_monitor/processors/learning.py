@@ -25,7 +25,9 @@ class Learner:
     """Rows that wait until there are enough to learn from."""
 
     def __init__(self, settings: ResolvedModel, limits: Limits) -> None:
-        self._settings = settings
+        self._pane = settings.pane
+        self.wanted = settings.learn.events
+        """From how many rows a baseline is learned."""
         self._limits = limits
         self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
         self.rows = 0
@@ -43,7 +45,7 @@ class Learner:
     @property
     def ready(self) -> bool:
         """Whether enough rows are there."""
-        return self.rows >= self._settings.learn.events
+        return self.rows >= self.wanted
 
     def learn(self, known: Baseline | None) -> Baseline | None:
         """A baseline of all rows, and forget them; `known` is extended by what it lacks.
@@ -60,7 +62,7 @@ class Learner:
         fresh = build_baseline(
             batches,
             source="learned",
-            pane=self._settings.pane,
+            pane=self._pane,
             max_features=room,
             max_categories=self._limits.max_categories,
         )

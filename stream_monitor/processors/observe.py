@@ -18,8 +18,11 @@ import numpy as np
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import Config, ResolvedModel
+from stream_monitor.config.directory import ConfigDirectory
+from stream_monitor.config.records import ALL_OTHERS
 from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction, joined
 from stream_monitor.events.prediction import Decoded, decode_events
+from stream_monitor.processors.parts import asked
 from stream_monitor.processors.progress import Progress
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_columns
@@ -52,6 +55,7 @@ class ObservePartition:
         partitions: int,
         judges: int,
         progress: Progress | None = None,
+        configs: ConfigDirectory | None = None,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -59,7 +63,7 @@ class ObservePartition:
         self._partitions = partitions
         self._judges = judges
         self._mark = ((GROUP_HEADER, config.kafka.group.encode()),)
-        self._bound = config.defaults.out_of_orderness
+        self._configs = configs or ConfigDirectory(config)
         self._quantum = config.pane_quantum
         progress = progress or Progress()
         self._newest = progress.newest
@@ -69,7 +73,6 @@ class ObservePartition:
         self._left = NEVER  # newest event of the past, until it is told
         self._offset = -1
         self._outputs: list[Output] = []
-        self._models: dict[str, ResolvedModel] = {}
         self.raw_rows = 0
         """Rows sent raw since the start, for the engine's bound."""
         self.dead: Counter[str] = Counter()
@@ -82,7 +85,9 @@ class ObservePartition:
     @property
     def watermark(self) -> int:
         """The watermark on the pane grid, µs; `NEVER` before the first event."""
-        return NEVER if self._newest == NEVER else floor_to(self._newest - self._bound, self._quantum)
+        if self._newest == NEVER:
+            return NEVER
+        return floor_to(self._newest - self._bound(self._newest), self._quantum)
 
     @property
     def newest(self) -> int:
@@ -109,8 +114,7 @@ class ObservePartition:
         before = self._newest_before(decoded)
         part = 0
         for batch in joined(decoded.batches):
-            settings = self._settings(batch.model)
-            for increments in self._increments(batch, settings, before, first, last):
+            for increments in self._increments(batch, before, first, last):
                 for value in replace(increments, part=part).split(self._config.limits.max_message_bytes):
                     self._outputs.append(
                         Output(
@@ -155,16 +159,17 @@ class ObservePartition:
             newest = max(newest, int(batch.time[batch.offset < self._past].max(initial=NEVER)))
         for tick in decoded.ticks:
             if tick.offset < self._past:
-                newest = max(newest, tick.watermark + self._bound)
+                newest = max(newest, tick.watermark + self._bound(tick.watermark))
         self._left, self._past = newest, 0
 
-    def _settings(self, model: str) -> ResolvedModel:
-        settings = self._models.get(model)
-        if settings is None:
-            if len(self._models) >= self._config.limits.max_models:
-                self._models.clear()  # a cache only: models beyond the limit are JUDGE's business
-            settings = self._models[model] = self._config.model(model)
-        return settings
+    def _bound(self, newest: int) -> int:
+        """The out-of-orderness bound, µs, when event time is at `newest`: one for all models."""
+        return self._configs.at(ALL_OTHERS, newest).out_of_orderness
+
+    def _bounds(self, newest: IntArray) -> IntArray:
+        first_panes, settings = self._configs.plan(ALL_OTHERS)
+        bounds = np.array([one.out_of_orderness for one in settings], np.int64)
+        return bounds[_holding(first_panes, newest)]
 
     def _newest_before(self, decoded: Decoded) -> IntArray:
         """The newest event time before each position, all models of the partition counted.
@@ -177,36 +182,48 @@ class ObservePartition:
             newest[batch.position + 1] = batch.time
         np.maximum.accumulate(newest, out=newest)
         for tick in decoded.ticks:
-            np.maximum(newest[tick.position :], tick.watermark + self._bound, out=newest[tick.position :])
+            np.maximum(
+                newest[tick.position :],
+                tick.watermark + self._bound(tick.watermark),
+                out=newest[tick.position :],
+            )
         self._newest = int(newest[-1])
         return newest[:-1]
 
-    def _increments(
-        self, batch: EventBatch, settings: ResolvedModel, before: IntArray, first: int, last: int
-    ) -> Iterator[Increments]:
-        watermark = before[batch.position] - self._bound
-        watermark = np.where(before[batch.position] == NEVER, NEVER, floor_to(watermark, self._quantum))
-        pane = floor_to(batch.time, settings.pane)
-        end = pane + settings.pane
+    def _increments(self, batch: EventBatch, before: IntArray, first: int, last: int) -> Iterator[Increments]:
+        starts, plan = self._configs.plan(batch.model)
+        length = plan[0].pane  # never another in a group
+        newest = before[batch.position]
+        watermark = np.where(newest == NEVER, NEVER, floor_to(newest - self._bounds(newest), self._quantum))
+        pane = floor_to(batch.time, length)
+        end = pane + length
         late = end <= watermark
         mark = np.where(late, watermark, ON_TIME)
+        under = _holding(starts, pane)
         if late.any():
-            pane = np.where(late & (end + settings.allowed_lateness <= watermark), EXPIRED, pane)
+            horizon = np.array([settings.allowed_lateness for settings in plan], np.int64)[under]
+            pane = np.where(late & (end + horizon <= watermark), EXPIRED, pane)
         first_panes, baselines = self._directory.of(batch.model, batch.version)
         which = np.searchsorted(first_panes, pane, side="right") - 1
         which = np.where(pane == EXPIRED, _NO_BINS, which)
-        choices = np.unique(which)
+        # Rows of one message share the baseline and the settings: two numbers in one.
+        choices = np.unique(which * len(plan) + under)
         for choice in choices.tolist():
-            baseline = baselines[choice] if choice >= 0 else None
-            rows = slice(None) if len(choices) == 1 else np.flatnonzero(which == choice)
-            columns = {} if choice == _NO_BINS else self._wanted(batch, settings, rows)
-            yield self._one(batch, columns, baseline, pane[rows], mark[rows], rows, first, last)
+            of_baseline, of_settings = divmod(choice, len(plan))
+            baseline = baselines[of_baseline] if of_baseline >= 0 else None
+            settings = plan[of_settings]
+            rows: slice | IntArray = slice(None)
+            if len(choices) > 1:
+                rows = np.flatnonzero((which == of_baseline) & (under == of_settings))
+            columns = {} if of_baseline == _NO_BINS else self._wanted(batch, settings, rows)
+            yield self._one(batch, columns, baseline, settings, pane[rows], mark[rows], rows, first, last)
 
     def _one(
         self,
         batch: EventBatch,
         columns: dict[str, Column],
         baseline: Baseline | None,
+        settings: ResolvedModel,
         pane: IntArray,
         mark: IntArray,
         rows: slice | IntArray,
@@ -221,7 +238,11 @@ class ObservePartition:
         slots = Slots.build(of_row.reshape(-1).astype(np.int32), len(panes))
         offset = batch.offset[rows]
         latency = None if batch.latency_ms is None else batch.latency_ms[rows]
-        binned = bin_columns(baseline, columns, slots, latency)
+        selected = settings.selected
+        skip: list[str] = []
+        if baseline is not None and selected is not None:
+            skip = [p.name for p in baseline.features if not asked(settings, p.name)]
+        binned = bin_columns(baseline, columns, slots, latency, skip)
         errors = np.zeros(len(panes), np.int64)
         if batch.error is not None:
             errors = slots.sum(batch.error[rows].astype(np.int64))
@@ -241,6 +262,7 @@ class ObservePartition:
             first=_minimum(slots, offset),
             last=_maximum(slots, offset),
             raw=raw,
+            selected=None if selected is None else tuple(sorted(selected)),
             **{name: getattr(binned, name) for name in Binned.__slots__},
         )
 
@@ -251,7 +273,7 @@ class ObservePartition:
         columns = {}
         for name, column in batch.features.items():
             plain = name.removesuffix(CATEGORY_READING)
-            if settings.features == "all" or plain in settings.features or is_prediction(plain):
+            if asked(settings, plain):
                 columns[name] = column if isinstance(rows, slice) else column.take(rows)
         return columns
 
@@ -283,6 +305,13 @@ class ObservePartition:
             left = {name: c for name, c in left.items() if name.removesuffix(CATEGORY_READING) in names}
         self.raw_rows += len(offset)
         return RawRows(slots.of_row, offset, position, left)
+
+
+def _holding(first_panes: Sequence[int], times: IntArray) -> IntArray:
+    """Index of what holds at each time; the first holds before its own begin, too."""
+    if len(first_panes) == 1:
+        return np.zeros(len(times), np.int64)
+    return np.maximum(np.searchsorted(first_panes, times, side="right") - 1, 0)
 
 
 def _minimum(slots: Slots, values: IntArray) -> IntArray:

@@ -2,18 +2,21 @@
 
 Three cases, which may meet in one pane: counts made under that very baseline; counts under
 another (features with the same profile are kept, of others only presence is left); raw rows,
-binned here by the function that OBSERVE uses.
+binned here by the function that OBSERVE uses. Where a worker read rows under other settings than
+their pane is judged under, a feature that it did not ask for is not counted, as missing neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_monitor.baselines.profile import Baseline
-from stream_monitor.events.columns import MISSING, CategoryColumn, Column
+from stream_monitor.config import ResolvedModel
+from stream_monitor.events.columns import MISSING, CategoryColumn, Column, is_prediction
 from stream_monitor.windows.binning import CATEGORY_READING, Slots, bin_columns
 from stream_monitor.windows.increments import Increments, RawRows
 from stream_monitor.windows.tally import Tally
@@ -22,6 +25,19 @@ from stream_monitor.windows.tally import Tally
 def one_slot(part: Increments, slot: int) -> Increments:
     """The increments of a single slot, as a part of its own."""
     return part if len(part.pane) == 1 else part.slots(slot, slot + 1)
+
+
+def asked(settings: ResolvedModel, name: str) -> bool:
+    """Whether a model's settings ask for a feature; what the model answered is watched in any case."""
+    return settings.selected is None or name in settings.selected or is_prediction(name)
+
+
+def judged(baseline: Baseline, settings: ResolvedModel) -> Baseline | None:
+    """The baseline less the profiles of features that are not asked for; None if that leaves none."""
+    kept = tuple(profile for profile in baseline.features if asked(settings, profile.name))
+    if len(kept) == len(baseline.features):
+        return baseline
+    return replace(baseline, features=kept) if kept else None
 
 
 def newcomers(raw: RawRows, target: Baseline | None) -> list[str]:
@@ -38,10 +54,13 @@ def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | N
     counted.add_slot(part, 0)
     raw = part.raw
     if raw is None or not len(raw):
-        return carried(counted, target)
+        return carried(counted, target, part.selected)
     total = counted.relayout(target)
     if target is not None:
-        _fill(total, target, raw.columns, len(raw), skip=_names(made_under))
+        unasked = _unasked(target, part.selected)
+        _fill(total, target, raw.columns, len(raw), skip={*_names(made_under), *unasked})
+        for name in unasked:
+            total.add_unasked(name, len(raw))
     for name in newcomers(raw, target):
         # A column says nothing by being there: other rows of its batch may have brought it.
         if present := _present(raw.columns, name):
@@ -49,16 +68,30 @@ def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | N
     return total
 
 
-def carried(counted: Tally, target: Baseline | None) -> Tally:
-    """Counts of rows that had no raw columns, under `target`.
+def carried(counted: Tally, target: Baseline | None, selected: tuple[str, ...] | None = None) -> Tally:
+    """Counts of rows that had no raw columns, under `target`; `selected` says what was asked for.
 
-    They lacked every feature that their baseline does not hold, or it would have come raw.
+    They lacked every feature that was asked for and that their baseline does not hold, or it
+    would have come raw. Of what was not asked for they say nothing.
     """
     total = counted.relayout(target)
-    if target is not None and total is not counted and counted.rows:
-        held = _names(counted.baseline)
+    if target is None or not counted.rows:
+        return total
+    unasked = _unasked(target, selected)
+    if total is not counted:
+        held = {*_names(counted.baseline), *unasked}
         total.add_missing([p.name for p in target.features if p.name not in held], counted.rows)
+    for name in unasked:
+        total.add_unasked(name, counted.rows)
     return total
+
+
+def _unasked(target: Baseline, selected: tuple[str, ...] | None) -> list[str]:
+    """Features of `target` that were not asked for when rows were read."""
+    if selected is None:
+        return []
+    wanted = frozenset(selected)
+    return [p.name for p in target.features if p.name not in wanted and not is_prediction(p.name)]
 
 
 def _names(baseline: Baseline | None) -> Collection[str]:

@@ -8,7 +8,7 @@ active versions, they could not be computed again.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,11 @@ class Shown:
         # The first text has the scores; of the revisions behind it the newest will do.
         first = known.texts[:1] if known is not None and known.start == start else []
         self.told[length] = Told(start, revision, [*first, text])
+
+    def keep(self, lengths: Collection[int]) -> None:
+        """Forget windows of other lengths."""
+        for length in set(self.told) - set(lengths):
+            del self.told[length]
 
     def views(self) -> list[dict[str, Any]]:
         """The aggregates, in the order they were told."""

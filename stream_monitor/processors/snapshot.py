@@ -5,7 +5,7 @@ Baselines are named by hash; their bodies lie on the baselines topic.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -15,24 +15,31 @@ from stream_monitor import codec
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation
+from stream_monitor.config.durations import duration_name
+from stream_monitor.config.records import ConfigActivation
 from stream_monitor.errors import StateError
 from stream_monitor.processors.shown import Told
-from stream_monitor.processors.unit import OpenPane, Unit
+from stream_monitor.processors.unit import OpenPane, ReadUnder, Unit
 from stream_monitor.windows.increments import Increments
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.watermarks import MergedWatermark
 
 
-def dump_clock(clock: MergedWatermark, followed: Mapping[str, str]) -> bytes:
+def dump_clock(
+    clock: MergedWatermark, followed: Mapping[str, str], configs: Iterable[ConfigActivation]
+) -> bytes:
     """The merged watermark, and which activations were taken up."""
-    return codec.pack(clock.state() | {"followed": followed})
+    taken = [[a.model, a.first_pane, a.hash] for a in configs]
+    return codec.pack(clock.state() | {"followed": followed, "configs": taken})
 
 
-def load_clock(clock: MergedWatermark, data: bytes) -> dict[str, str]:
-    """Continue from `dump_clock`; the activations taken up: baseline hashes by key."""
+def load_clock(
+    clock: MergedWatermark, data: bytes, group: str
+) -> tuple[dict[str, str], list[ConfigActivation]]:
+    """Continue from `dump_clock`; the activations taken up: baseline hashes by key, and configurations."""
     meta, _ = codec.unpack(data)
     clock.load(meta)
-    return dict(meta["followed"])
+    return dict(meta["followed"]), [ConfigActivation(group, *one) for one in meta["configs"]]
 
 
 def dump_unit(unit: Unit) -> bytes:
@@ -46,7 +53,7 @@ def dump_unit(unit: Unit) -> bytes:
     panes = [
         [
             pane,
-            [[digest, blob(tally.encode())] for digest, tally in opened.tallies.items()],
+            [[*under, blob(tally.encode())] for under, tally in opened.tallies.items()],
             [blob(part.encode()) for part in opened.raw],
         ]
         for pane, opened in sorted(unit.panes.items())
@@ -58,12 +65,13 @@ def dump_unit(unit: Unit) -> bytes:
     monitor, arrays = (None, {}) if unit.monitor is None else unit.monitor.state()
     meta: dict[str, Any] = {
         "pane": unit.settings.pane,
+        "judged_under": unit.judged_under,
         "activations": [
             [a.model, a.version, a.first_pane, a.baseline.hash, a.origin, a.inherited_from]
             for a in unit.activations
         ],
         "baselines": sorted(unit.used_baselines()),
-        "baseline": None if unit.baseline is None else unit.baseline.hash,
+        "baseline": None if unit.whole is None else unit.whole.hash,
         "panes": panes,
         "late": late,
         "windows": [[window.length, blob(window.encode())] for window in unit.windows],
@@ -92,9 +100,10 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
     meta, arrays = codec.unpack(data)
     if meta["pane"] != unit.settings.pane:
         raise StateError(
-            f"model {unit.model!r}: its state has panes of {meta['pane'] / 1e6:g} s, the configuration says "
-            f"{unit.settings.pane / 1e6:g} s; put it back, or use a new `kafka.group` to start anew"
+            f"model {unit.model!r}: its state has panes of {duration_name(meta['pane'])}, the configuration "
+            f"says {duration_name(unit.settings.pane)}; put it back, or use a new `kafka.group` to start anew"
         )
+    unit.load_configs([(first, digest) for first, digest in meta["judged_under"]])
     raw = arrays["blobs"].tobytes()
     cuts = np.cumsum([0, *meta["sizes"]]).tolist()
     blobs = [raw[a:b] for a, b in pairwise(cuts)]
@@ -104,21 +113,23 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
         for model, version, first, digest, origin, inherited in meta["activations"]
     ]
     if meta["baseline"] is not None:
-        unit.baseline = unit.baselines[meta["baseline"]]
-        unit.monitor = unit.new_monitor(unit.baseline)
+        unit.judge_by(unit.baselines[meta["baseline"]])
+    known = unit.layouts()
+    if unit.monitor is not None:
         unit.monitor.load(
             meta["monitor"],
             {k.removeprefix("monitor."): v for k, v in arrays.items() if k.startswith("monitor.")},
         )
-        for window in unit.windows:
-            window.relayout(unit.baseline, unit.monitor.windows.needed)
     saved = {length: blobs[at] for length, at in meta["windows"]}
     for window in unit.windows:
         if window.length in saved:
-            window.load(saved[window.length], unit.baselines)
+            window.load(saved[window.length], known)
     for pane, tallies, parts in meta["panes"]:
         unit.panes[pane] = OpenPane(
-            {digest: _tally(blobs[at], unit.baselines) for digest, at in tallies},
+            {
+                ReadUnder(digest, None if names is None else tuple(names)): _tally(blobs[at], unit.baselines)
+                for digest, names, at in tallies
+            },
             [_part(blobs[at]) for at in parts],
         )
     unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}

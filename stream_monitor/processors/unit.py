@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream_monitor.alerting.budget import Budget
 from stream_monitor.alerting.episodes import DRIFT, Incidents, Transition
@@ -22,14 +22,16 @@ from stream_monitor.baselines.directory import resolve
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
-from stream_monitor.errors import BaselineError
+from stream_monitor.config.directory import ConfigDirectory, boundary
+from stream_monitor.config.durations import duration_name
+from stream_monitor.errors import BaselineError, ConfigError, StateError
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
 from stream_monitor.monitors.window import Look
 from stream_monitor.processors.explain import Seen, explain
 from stream_monitor.processors.learning import Learner
-from stream_monitor.processors.parts import carried, newcomers, one_slot, tally_of, to_learn
+from stream_monitor.processors.parts import asked, carried, judged, newcomers, one_slot, tally_of, to_learn
 from stream_monitor.processors.shown import Shown
 from stream_monitor.records import Output
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
@@ -41,26 +43,37 @@ from stream_monitor.windows.tumbling import MEMORY, Block, Extended, TumblingWin
 log = logging.getLogger(__name__)
 
 
+class ReadUnder(NamedTuple):
+    """Hash of the baseline that rows were binned by, and the features that were asked for (None: all)."""
+
+    baseline: str | None
+    selected: tuple[str, ...] | None
+
+
 @dataclass(slots=True)
 class OpenPane:
-    """What arrived for a pane that has not closed: sums by baseline hash, and raw parts."""
+    """What arrived for a pane that has not closed: sums by what they were read under, and raw parts."""
 
-    tallies: dict[str | None, Tally] = field(default_factory=dict)
+    tallies: dict[ReadUnder, Tally] = field(default_factory=dict)
     raw: list[Increments] = field(default_factory=list)
 
 
 class Unit:
     """State and rules of one (model, version). Collects outputs; the caller takes them."""
 
-    def __init__(self, config: Config, settings: ResolvedModel, version: str, past: Past) -> None:
-        self.model = settings.name
+    def __init__(
+        self, config: Config, configs: ConfigDirectory, model: str, version: str, past: Past
+    ) -> None:
+        self.model = model
         self.version = version
-        self.settings = settings
         self._config = config
         self._past = past
-        self._config_hash = settings.hash
+        self._configs = configs
+        self.settings = settings = configs.at(model, NEVER)
+        self.judged_under: list[tuple[int, str]] = []  # (first pane, hash of the settings), in order
         self.activations: list[Activation] = []
         self.baselines: dict[str, Baseline] = {}
+        self.whole: Baseline | None = None  # what is activated; `baseline` is what of it is watched
         self.baseline: Baseline | None = None
         self.monitor: DriftMonitor | None = None
         self.panes: dict[int, OpenPane] = {}
@@ -75,6 +88,7 @@ class Unit:
         self.first_seen: dict[str, int] = {}  # feature -> event time
         self.shown = Shown()
         self.outputs: list[Output] = []
+        self._refused = False  # told once
 
     def new_monitor(self, baseline: Baseline) -> DriftMonitor:
         """A drift monitor under this model's budget."""
@@ -84,8 +98,7 @@ class Unit:
         )
 
     def _window(self, length: int) -> TumblingWindow:
-        needed = 0 if self.monitor is None else self.monitor.windows.needed
-        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, needed)
+        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, self._needed())
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────
 
@@ -123,9 +136,10 @@ class Unit:
                 opened.raw.append(single)
                 return
             part, slot = single, 0
-        tally = opened.tallies.get(part.baseline)
+        under = ReadUnder(part.baseline, part.selected)
+        tally = opened.tallies.get(under)
         if tally is None:
-            tally = opened.tallies[part.baseline] = Tally(self._known(part.baseline))
+            tally = opened.tallies[under] = Tally(self._known(part.baseline))
         tally.add_slot(part, slot)
 
     def _known(self, digest: str | None) -> Baseline | None:
@@ -134,10 +148,10 @@ class Unit:
     def used_baselines(self) -> set[str]:
         """Hashes of the baselines that something here still refers to; others are forgotten."""
         used = {a.baseline.hash for a in self.activations}
-        if self.baseline is not None:
-            used.add(self.baseline.hash)
+        if self.whole is not None:
+            used.add(self.whole.hash)
         for opened in self.panes.values():
-            used |= {digest for digest in opened.tallies if digest is not None}
+            used |= {under.baseline for under in opened.tallies if under.baseline is not None}
             used |= {part.baseline for part in opened.raw if part.baseline is not None}
         for parts in self.late.values():
             used |= {part.baseline for _, part in parts if part.baseline is not None}
@@ -189,6 +203,8 @@ class Unit:
             self._tell(self.incidents.go_live(moment))
         while self._due and self._due[0] <= moment:
             heapq.heappop(self._due)
+        if not self.judged_under:
+            self._configure(self._configs.at(self.model, moment - self.settings.pane), NEVER)
         if moment in self.late:
             self._correct(self.late.pop(moment), moment)
         if (opened := self.panes.pop(moment - self.settings.pane, None)) is not None:
@@ -202,6 +218,7 @@ class Unit:
         return self._past.holds(moment - self.settings.pane)
 
     def _close_pane(self, pane: int, opened: OpenPane, active: int, predecessor: Activation | None) -> None:
+        self._follow_config(pane)
         end = pane + self.settings.pane
         self.closed = end
         if self.resolve(pane) is None and predecessor is not None:
@@ -213,15 +230,17 @@ class Unit:
             )
         self._switch(self.resolve(pane))
         tally = Tally(self.baseline)
-        for counted in opened.tallies.values():
-            tally.add(carried(counted, self.baseline))
+        for under, counted in opened.tallies.items():
+            tally.add(carried(counted, self.baseline, under.selected))
         learnt: list[tuple[int, RawRows]] = []
         for part in opened.raw:
             tally.add(tally_of(part, self._known(part.baseline), self.baseline))
             assert part.raw is not None
-            raw = to_learn(part, newcomers(part.raw, self.baseline))
+            unknown = [n for n in newcomers(part.raw, self.whole) if asked(self.settings, n)]
+            raw = to_learn(part, unknown)
             if raw is not None:
                 learnt.append((part.partition, raw))
+        self._drop_unasked(tally)
         for window in self.windows:
             window.add_pane(pane, tally)
         if self.monitor is not None:
@@ -234,7 +253,7 @@ class Unit:
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
         self.learner.add_pane(pane, learnt, rows)
         if self.learner.ready:
-            baseline = self.learner.learn(self.baseline)
+            baseline = self.learner.learn(self.whole)
             if baseline is not None:
                 self._activate(Activation(self.model, self.version, end, baseline, "learned", None))
 
@@ -250,14 +269,106 @@ class Unit:
 
     def _switch(self, activation: Activation | None) -> None:
         """Judge by another baseline from here on; what it shares with the old one is kept."""
-        if activation is None or (
-            self.baseline is not None and activation.baseline.hash == self.baseline.hash
-        ):
+        if activation is None or (self.whole is not None and activation.baseline.hash == self.whole.hash):
             return
-        self.baseline = activation.baseline
-        self.monitor = self.new_monitor(self.baseline)
+        self.judge_by(activation.baseline)
+
+    def judge_by(self, baseline: Baseline) -> None:
+        """Take this baseline as what is activated."""
+        self.whole = baseline
+        self._watch()
+
+    def layouts(self) -> dict[str, Baseline]:
+        """Baselines by hash that sums may have been made under, what is watched of the present one too."""
+        return (
+            self.baselines if self.baseline is None else self.baselines | {self.baseline.hash: self.baseline}
+        )
+
+    def _watch(self) -> None:
+        """Detectors start anew on the features of the baseline that are watched; windows keep counts."""
+        assert self.whole is not None
+        self.baseline = judged(self.whole, self.settings)
+        self.monitor = None if self.baseline is None else self.new_monitor(self.baseline)
         for window in self.windows:
-            window.relayout(self.baseline, self.monitor.windows.needed)
+            window.relayout(self.baseline, self._needed())
+
+    def _needed(self) -> int:
+        return 0 if self.monitor is None else self.monitor.windows.needed
+
+    def _drop_unasked(self, tally: Tally) -> None:
+        """Of features that are not watched nothing is shown; what other workers read of them goes."""
+        for name in [name for name in tally.presence if not asked(self.settings, name)]:
+            del tally.presence[name]
+
+    # ── configuration ───────────────────────────────────────────────────────────────────────
+
+    def _follow_config(self, pane: int) -> None:
+        """Before `pane` closes: go on under the settings that hold for it, if windows allow.
+
+        No window may be half under one and half under another. So the switch is made where a bound
+        of all windows, old and new, lies between the last pane and this one; an activation that
+        was seen too late for that waits for the next.
+        """
+        wanted = self._configs.at(self.model, pane)
+        if wanted.hash == self.settings.hash:
+            return
+        if wanted.pane != self.settings.pane:
+            self._refuse_pane(wanted.pane)
+            return
+        bound = floor_to(pane, boundary(self.settings, wanted))
+        if bound >= self.closed and self._configs.at(self.model, bound).hash == wanted.hash:
+            self._configure(wanted, bound)
+
+    def _refuse_pane(self, wanted: int) -> None:
+        if not self._refused:
+            log.error(
+                "model %s version %s: its panes last %s, they cannot last %s in the same `kafka.group`",
+                self.model, self.version, duration_name(self.settings.pane), duration_name(wanted),
+            )  # fmt: skip
+        self._refused = True
+
+    def _configure(self, settings: ResolvedModel, first_pane: int) -> None:
+        """Judge under `settings` from here on. Open episodes go on, and so do detectors that can."""
+        self.settings = settings
+        self.judged_under.append((first_pane, settings.hash))
+        kept = {window.length: window for window in self.windows}
+        self.windows = [kept.get(length) or self._window(length) for length in sorted(settings.windows)]
+        for window in self.windows:
+            window.retention = settings.allowed_lateness
+        self.shown.keep(settings.windows)
+        self.incidents.resolve_after = settings.resolve_after
+        self.learner.wanted = settings.learn.events
+        if self.whole is None:
+            return
+        old, watched = self.monitor, judged(self.whole, settings)
+        same = old is not None and watched is not None and watched.hash == old.baseline.hash
+        self._watch()
+        if same and old is not None and self.monitor is not None:
+            self.monitor.go_on(old)
+
+    def load_configs(self, judged_under: list[tuple[int, str]]) -> None:
+        """Continue under the settings that a checkpoint names."""
+        for first, digest in judged_under[-1:]:
+            try:
+                settings = self._configs.settings(digest, self.model)
+            except ConfigError as error:
+                raise StateError(
+                    f"model {self.model!r} version {self.version!r}: {error}, and its state was made under it; "
+                    "was the topic emptied? Use a new `kafka.group` to start anew"
+                ) from error
+            self._configure(settings, first)
+        self.judged_under = judged_under
+
+    def config_of(self, start: int) -> str:
+        """Hash of the settings that the pane or window that begins at `start` was judged under."""
+        began = [digest for first, digest in self.judged_under if first <= start]
+        return began[-1] if began else self.settings.hash
+
+    def _forget_configs(self) -> None:
+        """Windows before the horizon are not told again."""
+        horizon = self.closed - self.settings.allowed_lateness - max(self.settings.windows)
+        while len(self.judged_under) > 1 and self.judged_under[1][0] <= horizon:
+            del self.judged_under[0]
 
     def _close_window(self, window: TumblingWindow, active: int) -> None:
         block = window.close()
@@ -274,6 +385,7 @@ class Unit:
         self._detect(found, lambda _: window.extended())
         if window is self.windows[0]:
             self._hold(window, block)
+            self._forget_configs()
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
         assert block.tally is not None
@@ -284,7 +396,8 @@ class Unit:
             start=block.start,
             revision=block.revision,
             tally=block.tally,
-            config=self._config_hash,
+            baseline=None if self.whole is None else self.whole.hash,
+            config=self.config_of(block.start),
             origin=self._origin(),
             provisional=self.monitor is None or self.monitor.provisional,
             backfill=self._is_past(block.start + window.length),
@@ -303,7 +416,7 @@ class Unit:
 
     def _origin(self) -> str | None:
         activation = self.resolve(self.closed - self.settings.pane)
-        if activation is None or self.baseline is None:
+        if activation is None or self.whole is None:
             return None
         if activation.origin == "inherited":
             return f"inherited from {activation.inherited_from}"
@@ -317,6 +430,7 @@ class Unit:
                 self.expired += int(part.rows.sum())
             else:
                 tallies.append((pane, self._late_tally(pane, part)))
+                self._drop_unasked(tallies[-1][1])
         for window in self.windows:
             # One revision for all that is due at a moment, in whatever pieces it came.
             by_block: dict[int, Tally] = {}
@@ -362,8 +476,7 @@ class Unit:
         self._tell(told)
 
     def _hold(self, window: TumblingWindow, block: Block) -> None:
-        if self.monitor is None:
-            return
+        monitor = self.monitor
         told = []
         looks: dict[int, Look] = {}  # by how many blocks they go back: episodes share them
         for key, episode in sorted(self.incidents.episodes.items()):
@@ -372,20 +485,23 @@ class Unit:
             # As many rows as the detection rested on: fewer could not show what it saw.
             wanted = min(max(episode.rows, window.needed), MEMORY * window.needed)
             size = window.reach(episode.since, wanted)
-            if not size:
-                continue
-            if size not in looks:
-                looks[size] = self.monitor.windows.look(window.newest(size))
-            whole = episode.alertname in DRIFT
-            dirty = self.monitor.windows.holds(episode.feature, episode.channel, looks[size], whole=whole)
+            dirty: bool | None = False  # also where nothing is watched any more
+            if monitor is not None:
+                if not size:
+                    continue
+                if size not in looks:
+                    looks[size] = monitor.windows.look(window.newest(size))
+                whole = episode.alertname in DRIFT
+                dirty = monitor.windows.holds(episode.feature, episode.channel, looks[size], whole=whole)
             if dirty is None:
                 continue
             ended = self.incidents.judge(key, dirty, block.start + window.length)
             if ended is not None:
                 told.append(ended)
-                self.monitor.forget(episode.feature)
-        if told and self.incidents.incident is None:
-            self.monitor.forget(None)
+                if monitor is not None:
+                    monitor.forget(episode.feature)
+        if told and monitor is not None and self.incidents.incident is None:
+            monitor.forget(None)
         self._tell(told)
 
     def _tell(self, told: list[Transition]) -> None:
@@ -406,14 +522,13 @@ class Unit:
         ]
 
     def _context(self) -> AlertContext:
-        assert self.baseline is not None
-        assert self.monitor is not None
+        assert self.whole is not None
         return AlertContext(
             model=self.model,
             version=self.version,
-            baseline=self.baseline.hash,
-            config=self._config_hash,
-            provisional=self.monitor.provisional,
+            baseline=self.whole.hash,
+            config=self.settings.hash,
+            provisional=self.whole.provisional,
             generator_url=self._config.alert.generator_url,
             runbook_url=self._config.alert.runbook_url,
         )
@@ -424,7 +539,8 @@ class Unit:
             "model": self.model,
             "version": self.version,
             "closed": None if self.closed == NEVER else rfc3339(self.closed),
-            "baseline": None if self.baseline is None else self.baseline.hash,
+            "baseline": None if self.whole is None else self.whole.hash,
+            "config": self.settings.hash,
             "open_panes": len(self.panes),
             "open_episodes": len(self.incidents.episodes),
         }

@@ -83,6 +83,8 @@ class Increments:
     sketch_key: NDArray[np.int32]  # (S,)
     sketch_count: IntArray  # (S,)
     raw: RawRows | None = field(default=None)
+    selected: tuple[str, ...] | None = None
+    """Features that were asked for beside the model's answers, sorted; None for all."""
 
     def encode(self) -> bytes:
         """One summaries message."""
@@ -94,6 +96,7 @@ class Increments:
             "partition": self.partition,
             "range": [self.first_offset, self.last_offset, self.part],
             "baseline": self.baseline,
+            "selected": self.selected,
             "raw": None,
         }
         arrays: dict[str, codec.Array] = {name: codec.narrow(getattr(self, name)) for name in _ARRAYS}
@@ -191,6 +194,7 @@ class Increments:
                 part=part,
                 baseline=meta["baseline"],
                 raw=raw,
+                selected=None if meta["selected"] is None else tuple(meta["selected"]),
                 **{name: arrays[name].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -111,6 +111,7 @@ class Tally:
         "sources",
         "squares",
         "sums",
+        "unasked",
     )
 
     def __init__(self, baseline: Baseline | None) -> None:
@@ -127,6 +128,7 @@ class Tally:
         self.sketch = SketchSum()
         self.presence: dict[str, int] = {}
         self.sources: dict[int, tuple[int, int]] = {}
+        self.unasked: dict[str, int] = {}
 
     @property
     def latency_feature(self) -> int:
@@ -172,6 +174,8 @@ class Tally:
             self.add_presence(name, present)
         for partition, (first, last) in other.sources.items():
             self.source(partition, first, last)
+        for name, rows in other.unasked.items():
+            self.add_unasked(name, rows)
 
     def add_presence(self, name: str, present: int) -> None:
         """Count rows that had a feature which has no profile here."""
@@ -193,6 +197,14 @@ class Tally:
         assert self.baseline is not None
         at = [int(self.baseline.offsets[self.baseline.index[name]]) + MISSING_BIN for name in names]
         self.counts[at] += rows
+
+    def add_unasked(self, name: str, rows: int) -> None:
+        """Note that `rows` rows in the sum were read when a feature with a profile was not asked for.
+
+        Whether they had it is not known, so they are in none of its bins.
+        """
+        if rows:
+            self.unasked[name] = self.unasked.get(name, 0) + rows
 
     def relayout(self, baseline: Baseline | None) -> Tally:
         """The same sums under another baseline.
@@ -222,6 +234,8 @@ class Tally:
                 mapping[i] = j
             elif present := int(mine.sum() - mine[MISSING_BIN]):
                 moved.add_presence(profile.name, present)
+        if baseline is not None:
+            moved.unasked = {name: rows for name, rows in self.unasked.items() if name in baseline.index}
         moved.sketch = self.sketch.moved(mapping)
         return moved
 
@@ -236,6 +250,7 @@ class Tally:
                 "errors": self.errors,
                 "late": self.late,
                 "presence": self.present(),
+                "unasked": self.unasked,
                 "sources": sorted((p, *offsets) for p, offsets in self.sources.items()),
                 "baseline": None if self.baseline is None else self.baseline.hash,
             },
@@ -259,6 +274,7 @@ class Tally:
         tally = cls(None if meta["baseline"] is None else baselines[meta["baseline"]])
         tally.rows, tally.errors, tally.late = meta["rows"], meta["errors"], meta["late"]
         tally.presence = dict(meta["presence"])
+        tally.unasked = dict(meta.get("unasked", {}))  # absent in records of older workers
         tally.sources = {p: (first, last) for p, first, last in meta["sources"]}
         tally.counts[np.cumsum(arrays["at"], dtype=np.int64)] = arrays["counts"]
         tally.sums = arrays["sums"].copy()

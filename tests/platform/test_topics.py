@@ -69,7 +69,7 @@ def test_all_topics_are_made_as_planned_and_a_second_time_nothing_is(
 
     topics = admin.list_topics(timeout=20).topics
     counts = {name: len(topics[config.kafka.topic(name)].partitions) for name in TOPICS}
-    assert counts == {**dict.fromkeys(TOPICS, 3), "baselines": 1}
+    assert counts == {**dict.fromkeys(TOPICS, 3), "baselines": 1, "configs": 1}
     for name in ("baselines", "state"):
         assert _settings_of(admin, config.kafka.topic(name))["cleanup.policy"] == "compact"
     for name in ("predictions", "labels", "summaries", "alerts", "aggregates", "dead-letter"):
@@ -146,7 +146,7 @@ def test_commands_make_topics_tick_and_publish(
     assert capsys.readouterr().out.count("exists ") == len(TOPICS)
     file.write_text(f"kafka: {{topic_prefix: {config.kafka.topic_prefix}, partitions: 5}}\n")
     assert main(["topics", "create", *cluster]) == 0
-    assert capsys.readouterr().out.count("partitions is 3, planned 5") == len(TOPICS) - 1
+    assert capsys.readouterr().out.count("partitions is 3, planned 5") == len(TOPICS) - 2
 
     assert main(["tick", "--watermark", "2026-01-02T03:04:05.5+01:00", *cluster]) == 0
     for partition in range(3):

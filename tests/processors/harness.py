@@ -182,7 +182,7 @@ class _Run:
             assert {k: v for k, v in held.items() if k != "clock"} == full
             used = {digest for unit in self.judge.units() for digest in unit.used_baselines()}
             assert {k.removeprefix(BODY) for k in self.saved.keys() - held.keys()} == used
-        full["clock"] = dump_clock(self.judge.clock, self.judge._followed)
+        full["clock"] = dump_clock(self.judge.clock, self.judge._followed, self.judge._taken.current())
         return Played(
             said=said_by(self.outputs),
             messages=self.messages,

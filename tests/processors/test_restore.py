@@ -124,7 +124,7 @@ def test_a_body_that_cannot_be_read_says_what_to_do() -> None:
 def test_a_state_of_other_panes_says_what_to_do() -> None:
     state, published = _checkpoint()
     judge = JudgePartition(small_config(pane="5s"), BaselineDirectory(published))
-    with pytest.raises(StateError, match=r"panes of 10 s.*says 5 s"):
+    with pytest.raises(StateError, match=r"panes of 10s.*says 5s"):
         judge.restore(state)
 
 
