@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from stream_monitor.cli import main
 from stream_monitor.config import config_from
+from stream_monitor.config.records import ALL_OTHERS
 from stream_monitor.config.schema import config_schema, schema_text
 from stream_monitor.config.schema import main as write_schema
-from stream_monitor.config.show import ALL_OTHERS, REDACTED, document_of, show
+from stream_monitor.config.show import REDACTED, document_of, show
 from stream_monitor.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]

@@ -89,6 +89,11 @@ class ConfigDirectory:
         with self._lock:
             return [a for _, of_model in sorted(self._of.items()) for _, a in sorted(of_model.items())]
 
+    def hashes(self) -> list[str]:
+        """Hashes of all bodies, sorted."""
+        with self._lock:
+            return sorted(self._bodies)
+
     def models(self) -> list[str]:
         """Models that have activations of their own, sorted; `*` where it has one."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,10 @@ import msgspec
 import yaml
 
 from stream_monitor.config.durations import duration_name
-from stream_monitor.config.settings import Config, ModelConfig
+from stream_monitor.config.records import ALL_OTHERS
+from stream_monitor.config.settings import Config, Defaults, ModelConfig, ResolvedModel
 from stream_monitor.config.words import duration_rule
 
-ALL_OTHERS: Final = "*"
-"""Stands for every model that no file names."""
 REDACTED: Final = "redacted"
 _SECRET = re.compile(r"passw|secret|token|credential|jaas|oauthbearer\.config|\.pem$|\.key\b|private")
 
@@ -48,6 +47,24 @@ def show(config: Config, hashes: Mapping[str, str], only: str | None = None) -> 
     lines = [f"# {_who(name)}: hash {digest}" for name, digest in hashes.items()]
     text = yaml.safe_dump(_escaped(document), sort_keys=False, allow_unicode=True, width=110)
     return "\n".join([*lines, text])
+
+
+def show_body(settings: ResolvedModel, notes: Sequence[str] = ()) -> str:
+    """YAML of what decides for a model, under its name (`*`: under `defaults`), as a file has it."""
+    name = settings.name
+    if name == ALL_OTHERS:
+        shared = Defaults(**{key: getattr(settings, key) for key in Defaults.__struct_fields__})
+        document: dict[str, Any] = {"defaults": _plain(shared, Defaults)}
+    else:
+        model = _plain(settings, ResolvedModel)
+        for key in ("name", "columns", "baseline", "out_of_orderness"):  # not part of it, or shared
+            del model[key]
+        document = {
+            "defaults": {"out_of_orderness": duration_name(settings.out_of_orderness)},
+            "models": {name: model},
+        }
+    lines = [f"# hash {settings.hash}", *(f"# {note}" for note in notes)]
+    return "\n".join([*lines, yaml.safe_dump(_escaped(document), sort_keys=False, allow_unicode=True)])
 
 
 def _who(name: str) -> str:

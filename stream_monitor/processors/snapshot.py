@@ -135,10 +135,10 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
     unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}
     unit.shown.told = {
         length: Told(start, revision, [blobs[at] for at in texts])
-        for length, start, revision, texts in meta.get("shown", ())  # absent in records of older workers
+        for length, start, revision, texts in meta["shown"]
         if length in unit.settings.windows
     }
-    unit.first_seen = meta.get("first_seen", {})
+    unit.first_seen = meta["first_seen"]
     unit.restore_due()
     unit.incidents.load(meta["incidents"])
     unit.learner.load(blobs[meta["learner"]])

@@ -353,8 +353,8 @@ class Unit:
                 settings = self._configs.settings(digest, self.model)
             except ConfigError as error:
                 raise StateError(
-                    f"model {self.model!r} version {self.version!r}: {error}, and its state was made under it; "
-                    "was the topic emptied? Use a new `kafka.group` to start anew"
+                    f"model {self.model!r} version {self.version!r}: {error}, and its state was made under "
+                    "it; was the topic emptied? Use a new `kafka.group` to start anew"
                 ) from error
             self._configure(settings, first)
         self.judged_under = judged_under

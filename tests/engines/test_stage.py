@@ -13,9 +13,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
+from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.engines.kafka import stage as module
 from stream_monitor.engines.kafka.ownership import Owned
-from stream_monitor.engines.kafka.reading import BaselineFollower
+from stream_monitor.engines.kafka.reading import TopicFollower
 from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.engines.kafka.transaction import CommitRefused
 from stream_monitor.errors import BrokerError, CodecError, EngineError
@@ -169,7 +170,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 def stage(monkeypatch: pytest.MonkeyPatch, log: Log) -> tuple[EchoStage, Run]:
     stop = threading.Event()
     config, directory = Config(), BaselineDirectory()
-    made = EchoStage(Shared(config, Metrics(), stop, directory, BaselineFollower(config.kafka, directory)))
+    follower = TopicFollower(config.kafka, {})
+    made = EchoStage(Shared(config, Metrics(), stop, directory, ConfigDirectory(config), follower))
     made._interval = 0.0
 
     def run(steps: list[Step]) -> Played:

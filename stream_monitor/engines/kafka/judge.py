@@ -50,7 +50,7 @@ class JudgeStage(Stage):
         records = read_to_end(self._reader, topic, partition)
         restored = join(self.group, f"{topic}[{partition}]", records)
         self.follower.refresh()
-        processor = JudgePartition(self.config, self.directory)
+        processor = JudgePartition(self.config, self.directory, self.configs)
         low, _ = log_range(self.consumer, self.topic, partition)
         if CLOCK not in restored.parts:
             if committed is not None:
@@ -75,7 +75,7 @@ class JudgeStage(Stage):
         return Owned(processor, position, position if committed is None else committed)
 
     def caught_up(self, partition: int, owned: Owned) -> None:
-        """From here on new baselines may be taken up; show what the last owner showed."""
+        """From here on new baselines and settings may be taken up; show what the last owner showed."""
         processor: JudgePartition = owned.processor
         if processor.follow():
             self._due[partition] = 0.0

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from confluent_kafka import TopicPartition
 
+from stream_monitor.config.records import ALL_OTHERS
 from stream_monitor.engines.kafka.ownership import Owned
 from stream_monitor.engines.kafka.positions import (
     COMMITTED_TIMEOUT_S,
@@ -76,6 +77,7 @@ class ObserveStage(Stage):
             partitions=self._partitions,
             judges=self._judges,
             progress=progress,
+            configs=self.configs,
         )
         owned = Owned(processor, offset, offset)
         if fresh:
@@ -102,7 +104,7 @@ class ObserveStage(Stage):
         self.telemetry.watermark(self.name, partition, owned.processor.watermark)
 
     def before_commit(self) -> None:
-        """Baselines that came since, so that binning starts with them."""
+        """Baselines and settings that came since, so that what is read next goes by them."""
         self.follower.poll()
 
     def events(self, owned: Owned) -> int:
@@ -183,7 +185,8 @@ class ObserveStage(Stage):
             return
         elapsed = int((now - self._newest_at) * 1e6)
         quantum = self.config.pane_quantum
-        watermark = floor_to(self._newest + elapsed - self.config.defaults.out_of_orderness, quantum)
+        bound = self.configs.at(ALL_OTHERS, self._newest).out_of_orderness
+        watermark = floor_to(self._newest + elapsed - bound, quantum)
         if watermark >= LATEST:
             return  # the stream was ended for good (`tick --watermark max`)
         for partition in idle:

@@ -1,11 +1,11 @@
-"""Reading a whole partition: state to restore, and the baselines topic that is followed."""
+"""Reading a whole partition: state to restore, and topics that are followed (baselines, configs)."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -13,8 +13,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import decode_activation
 from stream_monitor.config import KafkaConfig
+from stream_monitor.config.directory import ConfigDirectory
+from stream_monitor.config.records import decode_config
 from stream_monitor.engines.kafka.clients import end_offset, make_reader
-from stream_monitor.errors import BaselineError, BrokerError
+from stream_monitor.errors import BaselineError, BrokerError, ConfigError
 from stream_monitor.messages import to_record
 from stream_monitor.records import Record
 
@@ -65,18 +67,22 @@ def read_to_end(
         consumer.unassign()
 
 
-class BaselineFollower:
-    """Keeps a directory up to date with the baselines topic; safe to call from any stage."""
+class TopicFollower:
+    """Reads whole topics and what comes behind, for every stage of a worker; safe to call from any.
 
-    def __init__(self, config: KafkaConfig, directory: BaselineDirectory, every: float = 1.0) -> None:
-        self._topic = config.topic("baselines")
-        self._directory = directory
+    `takes`: what is done with a record, by logical topic. It must not call back.
+    """
+
+    def __init__(
+        self, config: KafkaConfig, takes: Mapping[str, Callable[[Record], None]], every: float = 1.0
+    ) -> None:
+        self._takes = {config.topic(logical): take for logical, take in takes.items()}
         self._every = every
         self._next = 0.0
         self._lock = threading.Lock()
         self._config = config
         self._partitions: list[TopicPartition] = []
-        self._at: dict[int, int] = {}
+        self._at: dict[tuple[str, int], int] = {}
 
     @cached_property
     def _consumer(self) -> Consumer:
@@ -84,13 +90,14 @@ class BaselineFollower:
         return make_reader(self._config)
 
     def start(self) -> None:
-        """Read the topic to its end, so that no event is judged without a baseline that was there."""
-        metadata = self._consumer.list_topics(self._topic, timeout=10.0).topics[self._topic]
-        if metadata.error is not None:
-            raise BrokerError(
-                f"topic {self._topic}: {metadata.error.str()}; `stream-monitor topics create` makes it"
-            )
-        self._partitions = [TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in metadata.partitions]
+        """Read the topics to their ends, so that no event is judged without what was there."""
+        for topic in self._takes:
+            metadata = self._consumer.list_topics(topic, timeout=10.0).topics[topic]
+            if metadata.error is not None:
+                raise BrokerError(
+                    f"topic {topic}: {metadata.error.str()}; `stream-monitor topics create` makes it"
+                )
+            self._partitions += [TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata.partitions]
         self._consumer.assign(self._partitions)
         self.refresh()
 
@@ -105,7 +112,7 @@ class BaselineFollower:
             self._lock.release()
 
     def refresh(self, timeout: float = 30.0) -> None:
-        """Read up to the present end of the topic."""
+        """Read up to the present ends of the topics."""
         with self._lock:
             deadline = time.monotonic() + timeout
             ends = {}
@@ -113,15 +120,17 @@ class BaselineFollower:
                 try:
                     low, high = self._consumer.get_watermark_offsets(where, timeout=10.0)
                 except KafkaException as error:
-                    raise BrokerError(f"topic {self._topic}: {error.args[0].str()}") from error
-                ends[where.partition] = high if high > low else 0
-            while any(self._at.get(p, 0) < end for p, end in ends.items()):
+                    raise BrokerError(f"topic {where.topic}: {error.args[0].str()}") from error
+                ends[where.topic, where.partition] = high if high > low else 0
+            while behind := sorted({at[0] for at, end in ends.items() if self._at.get(at, 0) < end}):
                 self._take(0.1)
                 if time.monotonic() > deadline:
-                    raise BrokerError(f"topic {self._topic}: cannot be read to its end in {timeout:.0f} s")
+                    raise BrokerError(
+                        f"topic {', '.join(behind)}: cannot be read to its end in {timeout:.0f} s"
+                    )
 
     def close(self) -> None:
-        """Leave the topic."""
+        """Leave the topics."""
         with self._lock:
             self._consumer.close()
 
@@ -129,20 +138,48 @@ class BaselineFollower:
         try:
             messages = self._consumer.consume(100, wait)
         except KafkaException as error:
-            raise BrokerError(f"topic {self._topic}: {error}") from error
+            raise BrokerError(f"topic {', '.join(self._takes)}: {error}") from error
         for message in messages:
             end = end_offset(message)
+            where = str(message.topic()), int(message.partition() or 0)
             if end is not None:
-                self._at[int(message.partition() or 0)] = end
+                self._at[where] = end
             elif message.error() is None:
                 record = to_record(message)
-                self._at[record.partition] = record.offset + 1
-                try:
-                    activation = decode_activation(record.key, record.value)
-                except BaselineError as error:
-                    # Not ours to die of: whoever wrote it is told by the log, the rest goes on.
-                    where = f"{self._topic}[{record.partition}]@{record.offset}"
-                    log.error("%s: %s; skipped", where, error)  # noqa: TRY400 - it says all
-                    continue
-                if activation is not None:
-                    self._directory.add(activation)
+                self._at[where] = record.offset + 1
+                self._takes[record.topic](record)
+
+
+def baselines_into(directory: BaselineDirectory) -> Callable[[Record], None]:
+    """What a follower does with records of the baselines topic."""
+
+    def take(record: Record) -> None:
+        try:
+            activation = decode_activation(record.key, record.value)
+        except BaselineError as error:
+            _skip(record, error)
+        else:
+            if activation is not None:
+                directory.add(activation)
+
+    return take
+
+
+def configs_into(directory: ConfigDirectory) -> Callable[[Record], None]:
+    """The same for the configs topic. `ConfigError` where our group is to be judged by what is unknown."""
+
+    def take(record: Record) -> None:
+        try:
+            found = decode_config(record.key, record.value)
+        except ConfigError as error:
+            _skip(record, error)
+        else:
+            if found is not None:
+                directory.add(found)
+
+    return take
+
+
+def _skip(record: Record, error: Exception) -> None:
+    # Not ours to die of: whoever wrote it is told by the log, the rest goes on.
+    log.error("%s[%d]@%d: %s; skipped", record.topic, record.partition, record.offset, error)

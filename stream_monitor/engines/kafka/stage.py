@@ -22,10 +22,11 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
+from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer
 from stream_monitor.engines.kafka.ownership import Owned, Ownership
 from stream_monitor.engines.kafka.positions import seek
-from stream_monitor.engines.kafka.reading import BaselineFollower
+from stream_monitor.engines.kafka.reading import TopicFollower
 from stream_monitor.engines.kafka.transaction import CommitRefused, Transactions, reason_of
 from stream_monitor.engines.reach import lacking
 from stream_monitor.engines.telemetry import Telemetry
@@ -48,7 +49,8 @@ class Shared:
     telemetry: Telemetry
     stop: threading.Event
     directory: BaselineDirectory
-    follower: BaselineFollower
+    configs: ConfigDirectory
+    follower: TopicFollower
 
 
 class Stage(Ownership):
@@ -64,6 +66,7 @@ class Stage(Ownership):
         self.config = config
         self.telemetry = shared.telemetry
         self.directory = shared.directory
+        self.configs = shared.configs
         self.follower = shared.follower
         self.group = f"{config.kafka.group}-{self.name}"
         self._stop = shared.stop

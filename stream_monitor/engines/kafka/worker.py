@@ -13,10 +13,12 @@ from stream_monitor.baselines.directory import BaselineDirectory, same_activatio
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation, encode_activation
 from stream_monitor.config import Config, KafkaConfig
+from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.engines.connection import admin_of, find_topics, publish
+from stream_monitor.engines.kafka.agreement import agree
 from stream_monitor.engines.kafka.judge import JudgeStage
 from stream_monitor.engines.kafka.observe import ObserveStage
-from stream_monitor.engines.kafka.reading import BaselineFollower
+from stream_monitor.engines.kafka.reading import TopicFollower, baselines_into, configs_into
 from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.engines.reach import Complaints, why
 from stream_monitor.engines.rights import UNUSED, lacks
@@ -46,9 +48,13 @@ class KafkaWorker:
         self._baselines = baselines or {}
         self.stop = threading.Event()
         self._directory = BaselineDirectory()
-        self._follower = BaselineFollower(config.kafka, self._directory)
-        self._directory.refresh = self._follower.refresh
-        shared = Shared(config, telemetry, self.stop, self._directory, self._follower)
+        self._configs = ConfigDirectory(config)
+        self._follower = TopicFollower(
+            config.kafka,
+            {"baselines": baselines_into(self._directory), "configs": configs_into(self._configs)},
+        )
+        self._directory.refresh = self._configs.refresh = self._follower.refresh
+        shared = Shared(config, telemetry, self.stop, self._directory, self._configs, self._follower)
         self.stages: list[Stage] = [ObserveStage(shared), JudgeStage(shared)]
         self._failed: list[BaseException] = []
 
@@ -57,6 +63,7 @@ class KafkaWorker:
         check_topics(self._config.kafka)
         self._follower.start()
         self._publish()
+        agree(self._config, self._configs)
         threads = [
             threading.Thread(target=self._guarded, args=(stage,), name=stage.name, daemon=True)
             for stage in self.stages
