@@ -41,8 +41,8 @@ def register(subparsers: Subparsers) -> None:
         help="put a file's settings into effect again",
         description="Workers put settings that are new into effect by themselves. Settings that were "
         "replaced are not followed when a file brings them back (in a rolling deploy old and new workers "
-        "would take turns for ever): this command says that they shall hold. What differs from what the group judges by "
-        "takes effect from the next bound of all windows on.",
+        "would take turns for ever): this command says that they shall hold. What differs from what the "
+        "group judges by takes effect from the next bound of all windows on.",
     )
     add_cluster_options(activate)
     activate.add_argument(

@@ -116,7 +116,7 @@ class ConfigDirectory:
 
     def _settings(self, digest: str, model: str) -> ResolvedModel:
         try:
-            return ResolvedModel.of_body(self._bodies[digest], model)
+            return ResolvedModel.of_body(self._bodies[digest], digest, model)
         except ConfigError as error:
             raise ConfigError(
                 f"model {model!r}: configuration {digest[:12]}… cannot be used: {error}"

@@ -152,12 +152,15 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         return body_hash(self.body)
 
     @classmethod
-    def of_body(cls, body: Any, name: str) -> ResolvedModel:
-        """The settings that a body stands for; `ConfigError` if another version wrote it."""
+    def of_body(cls, body: Any, digest: str, name: str) -> ResolvedModel:
+        """The settings that a body of that hash stands for; `ConfigError` if another version wrote it."""
         try:
-            return msgspec.convert({**body, "name": name}, cls)
+            settings = msgspec.convert({**body, "name": name}, cls)
         except (msgspec.ValidationError, TypeError) as error:
             raise ConfigError(f"its content is of another version of Stream Monitor: {error}") from error
+        # Named as it was written: a version that came later may have more keys, with their defaults.
+        settings.__dict__["hash"] = digest
+        return settings
 
     @cached_property
     def selected(self) -> frozenset[str] | None:

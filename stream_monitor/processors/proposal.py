@@ -71,8 +71,9 @@ def propose(
             elif model in known or model == ALL_OTHERS or was_judged(model):
                 path = "defaults" if model == ALL_OTHERS else f"models.{model}"
                 raise ConfigError(
-                    f"`{path}.pane`: this group judges by panes of {duration_name(settings.pane)}, the "
-                    f"file says {duration_name(wanted.pane)}; put it back, or use a new `kafka.group` to start anew"
+                    f"`{path}.pane`: this group judges by panes of {duration_name(settings.pane)}, "
+                    f"the file says {duration_name(wanted.pane)}; put it back, or use a new `kafka.group` "
+                    "to start anew"
                 )
         proposal.activations.append((ConfigActivation(config.kafka.group, model, begin, wanted.hash), wanted))
     return proposal

@@ -97,8 +97,8 @@ class Unit:
             baseline, self.settings, Budget(budget.false_alarms, budget.period, self.settings.pane)
         )
 
-    def _window(self, length: int) -> TumblingWindow:
-        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, self._needed())
+    def _window(self, length: int, since: int = NEVER) -> TumblingWindow:
+        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, self._needed(), since)
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────
 
@@ -332,7 +332,9 @@ class Unit:
         self.settings = settings
         self.judged_under.append((first_pane, settings.hash))
         kept = {window.length: window for window in self.windows}
-        self.windows = [kept.get(length) or self._window(length) for length in sorted(settings.windows)]
+        self.windows = [
+            kept.get(length) or self._window(length, first_pane) for length in sorted(settings.windows)
+        ]
         for window in self.windows:
             window.retention = settings.allowed_lateness
         self.shown.keep(settings.windows)
@@ -440,7 +442,7 @@ class Unit:
                 try:
                     block = window.correct(start, tally, moment)
                 except KeyError:
-                    # The horizon was made wider after the block had been let go.
+                    # The horizon was made wider after the block had been let go, or the window is new.
                     self.expired += tally.rows if window is self.windows[0] else 0
                     continue
                 if block is not None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stream_monitor import codec
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.events.columns import IntArray
-from stream_monitor.windows.panes import floor_to
+from stream_monitor.windows.panes import NEVER, floor_to
 from stream_monitor.windows.tally import Tally
 
 MAX_BLOCKS = 2048
@@ -75,10 +75,13 @@ class Extended:
 
 
 class TumblingWindow:
-    """One window length of one model version."""
+    """One window length of one model version. Blocks before `since` (µs) are not its own."""
 
-    def __init__(self, length: int, retention: int, baseline: Baseline | None, needed: int) -> None:
+    def __init__(
+        self, length: int, retention: int, baseline: Baseline | None, needed: int, since: int = NEVER
+    ) -> None:
         self.length = length
+        self.since = since
         self.retention = retention
         self.baseline = baseline
         self.needed = needed
@@ -193,9 +196,11 @@ class TumblingWindow:
     def correct(self, pane: int, tally: Tally, now: int) -> Block | None:
         """Add late rows of a pane at time `now`. The revised closed block; None if it is open.
 
-        Raises `KeyError` where the block is beyond the retention.
+        Raises `KeyError` where the block is beyond the retention, or from before this window was.
         """
         start = floor_to(pane, self.length)
+        if start < self.since:
+            raise KeyError(start)
         # A block that ends at `now` is closed behind the corrections that are due then.
         if start + self.length >= now:
             if self.open_start is None:
@@ -281,6 +286,7 @@ class TumblingWindow:
         blobs = [opened, *tallies]
         meta: dict[str, Any] = {
             "length": self.length,
+            "since": self.since,
             "open": self.open_start,
             "from": self._from,
             "blocks": [[b.start, b.rows, len(b.at), b.revision, b.whole] for b in self.blocks],
@@ -302,7 +308,7 @@ class TumblingWindow:
         raw = arrays["blobs"].tobytes()
         cuts = np.cumsum([0, *meta["blobs"]])
         blobs = [raw[a:b] for a, b in pairwise(cuts.tolist())]
-        self.open_start = meta["open"]
+        self.since, self.open_start = meta["since"], meta["open"]
         self._open = Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
         packed = iter(blobs[1:])
         self.blocks.clear()

@@ -17,7 +17,9 @@ import orjson
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation
-from stream_monitor.config import Config
+from stream_monitor.config import Config, ResolvedModel
+from stream_monitor.config.directory import ConfigDirectory
+from stream_monitor.config.records import ALL_OTHERS, ConfigActivation, ConfigBody
 from stream_monitor.events.tick import encode_tick
 from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.processors.observe import ObservePartition
@@ -33,6 +35,8 @@ BODY = "\x1ebaseline\x1e"
 """How parts of the state begin that hold a baseline."""
 START = 1_767_225_600 * SECOND  # 2026-01-01T00:00:00Z
 Log = Mapping[int, Sequence[Record]]
+Change = tuple[int, ResolvedModel]
+"""From which pane on (µs) a model is judged under which settings."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +128,25 @@ def play(
     published: Sequence[Activation] = (),
     how: Play | None = None,
     past: Mapping[int, int] | None = None,
+    changes: Sequence[Change] = (),
 ) -> Played:
-    """Run a log; see `Play`. `past`: the offset that a partition's past ends at, 0 for none."""
-    return _Run(config, log, published, how or Play(), past or {}).run()
+    """Run a log; see `Play`. `past`: the offset that a partition's past ends at, 0 for none.
+
+    `changes` are on the configs topic from the start, behind what the file says; observers are
+    shown them like baselines.
+    """
+    return _Run(config, log, published, how or Play(), past or {}, changes).run()
+
+
+def config_records(config: Config, changes: Iterable[Change]) -> list[ConfigBody | ConfigActivation]:
+    """What the configs topic holds when the file was put into effect and then `changes`."""
+    first = [(0, config.model(name)) for name in (ALL_OTHERS, *config.models)]
+    records: list[ConfigBody | ConfigActivation] = []
+    for first_pane, settings in [*first, *changes]:
+        records.append(ConfigBody(settings.hash, settings.body))
+        group = config.kafka.group
+        records.append(ConfigActivation(group, settings.name, first_pane, settings.hash))
+    return records
 
 
 class _Run:
@@ -137,18 +157,24 @@ class _Run:
         published: Sequence[Activation],
         how: Play,
         past: Mapping[int, int],
+        changes: Sequence[Change],
     ) -> None:
         self.config, self.how, self.published = config, how, list(published)
         self.rng = random.Random(how.seed)
         self.shown = BaselineDirectory(published if how.observers_know == "start" else ())
         self.known = BaselineDirectory(published)
         self.waiting: list[Activation] = [] if how.observers_know == "start" else list(published)
+        before = config_records(config, ()) if changes else []
+        now = config_records(config, changes) if changes else []
+        self.configs = ConfigDirectory(config, now)
+        self.shown_configs = ConfigDirectory(config, now if how.observers_know == "start" else before)
+        self.waiting_configs = now
         self.partitions = len(log)
         self.sources = {
             p: _Source(self._observer(p, Progress(past=past.get(p, 0)).encode()), deque(records))
             for p, records in log.items()
         }
-        self.judge = JudgePartition(config, self.known)
+        self.judge = JudgePartition(config, self.known, self.configs)
         self.judge.follow()
         self.saved: dict[str, bytes] = {}
         self.outputs: list[Output] = []
@@ -163,6 +189,7 @@ class _Run:
             partitions=self.partitions,
             judges=1,
             progress=Progress.decode(metadata, f"predictions[{partition}]"),
+            configs=self.shown_configs,
         )
 
     def run(self) -> Played:
@@ -243,6 +270,9 @@ class _Run:
             for activation in self.waiting:
                 self.shown.add(activation)
             self.waiting.clear()
+            for record in self.waiting_configs:
+                self.shown_configs.add(record)
+            self.waiting_configs = []
 
     def _save(self) -> None:
         for name, data in self.judge.checkpoint().items():
@@ -255,7 +285,7 @@ class _Run:
         self._save()
         if self.rng.random() < 0.5:
             return  # a checkpoint alone: the next one holds dirty parts only
-        self.judge = JudgePartition(self.config, self.known)
+        self.judge = JudgePartition(self.config, self.known, self.configs)
         self.judge.restore(dict(self.rng.sample(sorted(self.saved.items()), len(self.saved))))
         self.restarts += 1
 
