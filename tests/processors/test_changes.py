@@ -90,7 +90,7 @@ def long_log() -> dict[int, list[Record]]:
 
 @pytest.mark.parametrize("know", ["start", "later", "never"])
 def test_a_long_log_with_drift(know: Know, long_log: dict[int, list[Record]]) -> None:
-    config = small_config(learn=800, alert_budget={"false_alarms": 5, "per": "day"})
+    config = small_config(learn=800, alert_budget={"false_alarms": 5, "per": "day"}, allowed_lateness="3m")
     published = [Activation("loans", "*", 0, drifting_baseline())]
     budget = replace(config.defaults.alert_budget, false_alarms=20, per="day")
     new = changed(
