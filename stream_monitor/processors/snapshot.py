@@ -39,7 +39,7 @@ def load_clock(
     """Continue from `dump_clock`; the activations taken up: baseline hashes by key, and configurations."""
     meta, _ = codec.unpack(data)
     clock.load(meta)
-    return dict(meta["followed"]), [ConfigActivation(group, *one) for one in meta["configs"]]
+    return dict(meta["followed"]), [ConfigActivation(group, *one) for one in meta.get("configs", ())]
 
 
 def dump_unit(unit: Unit) -> bytes:
@@ -103,7 +103,7 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
             f"model {unit.model!r}: its state has panes of {duration_name(meta['pane'])}, the configuration "
             f"says {duration_name(unit.settings.pane)}; put it back, or use a new `kafka.group` to start anew"
         )
-    unit.load_configs([(first, digest) for first, digest in meta["judged_under"]])
+    unit.load_configs([(first, digest) for first, digest in meta.get("judged_under", ())])
     raw = arrays["blobs"].tobytes()
     cuts = np.cumsum([0, *meta["sizes"]]).tolist()
     blobs = [raw[a:b] for a, b in pairwise(cuts)]
@@ -126,24 +126,26 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
             window.load(saved[window.length], known)
     for pane, tallies, parts in meta["panes"]:
         unit.panes[pane] = OpenPane(
-            {
-                ReadUnder(digest, None if names is None else tuple(names)): _tally(blobs[at], unit.baselines)
-                for digest, names, at in tallies
-            },
+            {_under(*under): _tally(blobs[at], unit.baselines) for *under, at in tallies},
             [_part(blobs[at]) for at in parts],
         )
     unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}
     unit.shown.told = {
         length: Told(start, revision, [blobs[at] for at in texts])
-        for length, start, revision, texts in meta["shown"]
+        for length, start, revision, texts in meta.get("shown", ())  # absent in records of older workers
         if length in unit.settings.windows
     }
-    unit.first_seen = meta["first_seen"]
+    unit.first_seen = meta.get("first_seen", {})
     unit.restore_due()
     unit.incidents.load(meta["incidents"])
     unit.learner.load(blobs[meta["learner"]])
     unit.seen = {p: (last, part) for p, last, part in meta["seen"]}
     unit.closed, unit.expired = meta["closed"], meta["expired"]
+
+
+def _under(digest: str | None, selected: list[str] | None = None) -> ReadUnder:
+    """`selected` is absent in records of older workers."""
+    return ReadUnder(digest, None if selected is None else tuple(selected))
 
 
 def _baseline(unit: Unit, directory: BaselineDirectory, digest: str) -> Baseline:

@@ -391,6 +391,7 @@ class Unit:
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
         assert block.tally is not None
+        self._drop_unasked(block.tally)  # revised behind a change, it may hold what is not watched now
         parts = window_report(
             model=self.model,
             version=self.version,

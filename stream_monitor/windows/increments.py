@@ -185,6 +185,7 @@ class Increments:
                         columns[name] = CategoryColumn(arrays[f"raw.{i}"], tuple(categories))
                 raw = RawRows(arrays["raw.slot"], arrays["raw.offset"], arrays["raw.position"], columns)
             first, last, part = meta["range"]
+            selected = meta.get("selected")  # absent in records of older workers
             return cls(
                 model=meta["model"],
                 version=meta["version"],
@@ -194,7 +195,7 @@ class Increments:
                 part=part,
                 baseline=meta["baseline"],
                 raw=raw,
-                selected=None if meta["selected"] is None else tuple(meta["selected"]),
+                selected=None if selected is None else tuple(selected),
                 **{name: arrays[name].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
             )
         except (KeyError, TypeError, ValueError) as error:

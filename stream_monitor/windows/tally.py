@@ -274,7 +274,7 @@ class Tally:
         tally = cls(None if meta["baseline"] is None else baselines[meta["baseline"]])
         tally.rows, tally.errors, tally.late = meta["rows"], meta["errors"], meta["late"]
         tally.presence = dict(meta["presence"])
-        tally.unasked = dict(meta["unasked"])
+        tally.unasked = dict(meta.get("unasked", {}))  # absent in records of older workers
         tally.sources = {p: (first, last) for p, first, last in meta["sources"]}
         tally.counts[np.cumsum(arrays["at"], dtype=np.int64)] = arrays["counts"]
         tally.sums = arrays["sums"].copy()

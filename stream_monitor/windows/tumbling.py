@@ -75,13 +75,13 @@ class Extended:
 
 
 class TumblingWindow:
-    """One window length of one model version. Blocks before `since` (µs) are not its own."""
+    """One window length of one model version. Blocks before `begin` (µs) are not its own."""
 
     def __init__(
-        self, length: int, retention: int, baseline: Baseline | None, needed: int, since: int = NEVER
+        self, length: int, retention: int, baseline: Baseline | None, needed: int, begin: int = NEVER
     ) -> None:
         self.length = length
-        self.since = since
+        self.begin = begin
         self.retention = retention
         self.baseline = baseline
         self.needed = needed
@@ -199,7 +199,7 @@ class TumblingWindow:
         Raises `KeyError` where the block is beyond the retention, or from before this window was.
         """
         start = floor_to(pane, self.length)
-        if start < self.since:
+        if start < self.begin:
             raise KeyError(start)
         # A block that ends at `now` is closed behind the corrections that are due then.
         if start + self.length >= now:
@@ -286,7 +286,7 @@ class TumblingWindow:
         blobs = [opened, *tallies]
         meta: dict[str, Any] = {
             "length": self.length,
-            "since": self.since,
+            "begin": self.begin,
             "open": self.open_start,
             "from": self._from,
             "blocks": [[b.start, b.rows, len(b.at), b.revision, b.whole] for b in self.blocks],
@@ -308,7 +308,7 @@ class TumblingWindow:
         raw = arrays["blobs"].tobytes()
         cuts = np.cumsum([0, *meta["blobs"]])
         blobs = [raw[a:b] for a, b in pairwise(cuts.tolist())]
-        self.since, self.open_start = meta["since"], meta["open"]
+        self.begin, self.open_start = meta.get("begin", NEVER), meta["open"]
         self._open = Tally(self.baseline) if self.open_start is None else Tally.decode(blobs[0], baselines)
         packed = iter(blobs[1:])
         self.blocks.clear()
