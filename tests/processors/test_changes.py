@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -37,18 +37,18 @@ from tests.processors.logs import (
     small_logs,
     small_published,
 )
-from tests.processors.test_same_however_read import ENOUGH, same
+from tests.processors.test_same_however_read import same
 
 Know = Literal["start", "later", "never"]
 MINUTE = 60 * SECOND
 
 
-def changed(config: Config, model: str = "loans", **settings: Any) -> ResolvedModel:
-    """What the file says of a model, but for `settings`."""
-    return replace(config.model(model), **settings)
+def changed(config: Config, model: str = "loans", **others: Any) -> ResolvedModel:
+    """What the file says of a model, but for `others`."""
+    return replace(config.model(model), **others)
 
 
-@ENOUGH
+@settings(max_examples=25, deadline=None, derandomize=True)  # of three runs each
 @given(
     log=small_logs(),
     baselines=st.integers(0, 3),
