@@ -43,8 +43,8 @@ def example(name: str) -> dict[str, Any]:
 
 def test_all_that_travels_has_a_schema() -> None:
     assert SCHEMAS.keys() == {
-        "activation.v1", "aggregate.v1", "alert.v1", "baseline.v1", "dead-letter.v1", "event.v1", "label.v1",
-        "tick.v1",
+        "activation.v1", "aggregate.v1", "alert.v1", "baseline.v1", "config.v1", "config-activation.v1",
+        "config-body.v1", "dead-letter.v1", "event.v1", "label.v1", "tick.v1",
     }  # fmt: skip
     assert (FOLDER / "pack.md").exists()
 
