@@ -33,8 +33,9 @@ from stream_monitor.events.columns import (
 )
 from stream_monitor.windows.panes import NEVER
 
-FORM = 2
-"""Version of the form of summaries messages; 1, without a past, is read too and named nowhere."""
+FORM = 3
+"""Version of the form of summaries messages. 1, without a past, is read too and named nowhere; 2 does
+not say what was selected."""
 ON_TIME = NEVER
 """Late mark of rows that were not late."""
 EXPIRED = NEVER

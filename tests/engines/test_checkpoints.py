@@ -110,7 +110,7 @@ def test_another_version_is_refused_by_name(version: int, monkeypatch: pytest.Mo
     log = three_chunks()
     monkeypatch.undo()
     says = (
-        rf"state\[2\]@100: state of 'loans'.*version {version}, this worker reads 1 and 2\. Run the version"
+        rf"state\[2\]@100: state of 'loans'.*version {version}, this worker reads 1, 2, 3\. Run the version"
     )
     with pytest.raises(StateError, match=says):
         joined(log)

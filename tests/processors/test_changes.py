@@ -84,7 +84,9 @@ CHANGE = START + 12 * MINUTE  # inside the drift
 @pytest.fixture(scope="module")
 def long_log() -> dict[int, list[Record]]:
     return ended(
-        drifting_log(6, minutes=24, rate=3.0, drift=(8, 16), versions=("1", "1", "2"), new_feature=2)
+        drifting_log(
+            6, minutes=24, rate=3.0, drift=(8, 16), versions=("1", "1", "2"), new_feature=2, late=0.1
+        )
     )
 
 

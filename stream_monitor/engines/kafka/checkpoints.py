@@ -17,9 +17,10 @@ from stream_monitor import codec
 from stream_monitor.errors import CodecError, StateError
 from stream_monitor.records import Output, Record
 
-VERSION = 2
-_READ = (1, 2)
-"""1 holds no past, no figures of alerts and no bodies of baselines: what reads it does without."""
+VERSION = 3
+_READ = (1, 2, 3)
+"""1 holds no past, no figures of alerts and no bodies of baselines, 2 no settings by pane: what reads
+them does without."""
 _SEPARATOR = "\x1f"
 
 
@@ -85,7 +86,7 @@ def join(stage: str, where: str, records: Iterable[Record]) -> Restored:
             except CodecError as error:
                 raise StateError(_remedy(where, record.offset, name, str(error))) from error
             if meta.get("v") not in _READ:
-                problem = f"version {meta.get('v')!r}, this worker reads {' and '.join(map(str, _READ))}"
+                problem = f"version {meta.get('v')!r}, this worker reads {', '.join(map(str, _READ))}"
                 raise StateError(_remedy(where, record.offset, name, problem))
             seen.add((meta["offset"], meta["chunks"]))
             pieces.append(arrays["data"].tobytes())
