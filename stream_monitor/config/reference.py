@@ -147,9 +147,9 @@ alert:
 - **Models inherit:** what a model does not say is taken from `defaults`, also inside `alert_budget` and `learn`.
 - **The configuration's hash** stands in every alert and aggregate. It covers what decides (panes, windows, lateness,
   budget, floors, learning, features, `resolve_after`), not names of files, topics or brokers.
-- A change takes effect when workers restart. All workers of a group need the same file: what one observes another
-  judges. A pane that is changed does not fit the state that is stored; see
-  [operations](operations.md#starting-anew).
+- **A change** of what the hash covers takes effect for the whole group at one pane, a bound of all windows, some time
+  after the first worker started with the new file; see [operations](operations.md#changing-the-configuration). A
+  model's `pane` cannot be changed within a group.
 
 `stream-monitor config show --config monitor.yaml` prints what holds: every default filled in, the environment put in
 place, and for each model the hash that alerts name. What it prints can be loaded again; of the client's properties
