@@ -148,6 +148,7 @@ DOCUMENTS = st.fixed_dictionaries(
 """Configurations of which each value alone is right or wrong: nothing that values demand together."""
 
 
+@settings(deadline=None)
 @given(DOCUMENTS)
 @example({})
 @example(None)
@@ -156,6 +157,7 @@ def test_the_schema_accepts_what_load_accepts(document: Any) -> None:
     assert VALIDATOR.is_valid(document) == loads({} if document is None else document)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -186,7 +188,7 @@ def test_where_they_differ(document: Any, load: bool, schema: bool) -> None:
     assert (loads(document), VALIDATOR.is_valid(document)) == (load, schema)
 
 
-@settings(max_examples=300)  # of which most are refused
+@settings(max_examples=300, deadline=None)  # of which most are refused
 @given(DOCUMENTS)
 @example({"alert": {"runbook_url": "a$${b}$c"}, "idle": {"after": "never"}, "models": {"a": {"pane": "5s"}}})
 def test_what_is_shown_loads_again(document: Any) -> None:

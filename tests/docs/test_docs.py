@@ -126,7 +126,9 @@ def test_each_topic_s_page_has_its_schema_and_an_example_of_it() -> None:
 
 def test_the_baseline_on_the_topics_page_has_the_hash_that_it_says() -> None:
     (example,) = (
-        block.text for block in blocks("json", page="docs/topics.md") if "activation/v1" in block.text
+        block.text
+        for block in blocks("json", page="docs/topics.md")
+        if "stream-monitor/activation/v1" in block.text
     )
     content = orjson.loads(example)
     key = activation_key(content["model"], content["version"], content["first_pane"])

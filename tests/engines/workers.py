@@ -126,7 +126,7 @@ class WorkerProcess:
         """AssertionError with its log if it ended."""
         assert self.alive, f"the worker ended with {self.process.returncode}:\n{self.log[-6000:]}"
 
-    def url(self, timeout: float = 30.0) -> str:
+    def url(self, timeout: float = 60.0) -> str:
         """Where its endpoint is."""
         wait_for(lambda: "metrics at " in self.log or not self.alive, timeout, "the metrics endpoint")
         self.check()
