@@ -91,8 +91,9 @@ class NativeImage:
                 shutil.copy2(ROOT / name, into)
 
     def _run(self, command: str, workdir: Path, env: dict[str, str]) -> None:
-        # Of this machine only what leads to its package index.
+        # Of this machine only what leads to its package index, and pip's cache, which no image needs.
         own = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "HOME", "SSL_", "REQUESTS_"))}
+        env = {k: v for k, v in env.items() if k != "PIP_NO_CACHE_DIR"}
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=workdir,
