@@ -28,6 +28,7 @@ NEW: dict[str, Any] = {
 }
 
 
+@pytest.mark.timeout(360)
 def test_a_rolling_change_of_budget_and_features(
     broker: str, kafka_prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,11 +39,14 @@ def test_a_rolling_change_of_budget_and_features(
         with WorkerProcess(old) as one, WorkerProcess(old.with_worker(replica="two")) as two:
             one.wait_ready()
             two.wait_ready()
-            with flowing(old, load.encoded(), 30.0):
-                wait_for(lambda: watcher.standing("judge").total > 50, 40, "something to be judged", one)
+            messages = load.encoded()
+            half = len(messages) * 2 // 5
+            with flowing(old, messages[:half], 5.0):
+                wait_for(lambda: watcher.standing("judge").total > 50, 60, "something to be judged", one)
                 assert two.stop() == 0, two.log[-3000:]
-                with WorkerProcess(new.with_worker(replica="two")) as second:
-                    second.wait_ready()
+            with WorkerProcess(new.with_worker(replica="two")) as second:
+                second.wait_ready()
+                with flowing(old, messages[half:], 15.0):
                     assert one.stop() == 0, one.log[-3000:]
                     # One of the old generation comes back: it follows, and says so.
                     with WorkerProcess(old) as back:
@@ -50,14 +54,14 @@ def test_a_rolling_change_of_budget_and_features(
                         assert "the file is not followed for models that are not named, loans" in back.log
                         assert "stream-monitor config activate --config FILE" in back.log
                         assert back.stop() == 0, back.log[-3000:]
-                    with WorkerProcess(new) as first:
-                        first.wait_ready()
-                        assert "not followed" not in first.log
-                        wait_for(lambda: watcher.standing("observe").lag < 100, 60, "all to be read", first)
-                        final_tick(new)
-                        wait_for(watcher.done, 60, "nothing left", first)
-                        assert first.stop() == 0, first.log[-3000:]
-                        assert second.stop() == 0, second.log[-3000:]
+                with WorkerProcess(new) as first:
+                    first.wait_ready()
+                    assert "not followed" not in first.log
+                    wait_for(lambda: watcher.standing("observe").lag < 100, 90, "all to be read", first)
+                    final_tick(new)
+                    wait_for(watcher.done, 90, "nothing left", first)
+                    assert first.stop() == 0, first.log[-3000:]
+                    assert second.stop() == 0, second.log[-3000:]
         check_one_switch(new, {name: old.config.model(name).hash for name in ("loans", "cars")})
         check_topic(old, new)
         check_commands(old, new, capsys)
