@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from stream_monitor.cli.options import Subparsers, add_cluster_options, event_time, read_config
-from stream_monitor.config import Config
 from stream_monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stream_monitor.config import Config
 
 
 def register(subparsers: Subparsers) -> None:

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from stream_monitor.cli.options import Subparsers, add_cluster_options, read_config
-from stream_monitor.config import Config
 from stream_monitor.errors import BaselineError, ConfigError
 
 if TYPE_CHECKING:
+    from stream_monitor.config import Config
     from stream_monitor.engines.doctor import Finding
 
 

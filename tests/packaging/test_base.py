@@ -64,6 +64,7 @@ def test_its_types_hold_for_others(bare_python: Path, tmp_path: Path) -> None:
         ("broker --data kafka", "broker"),
         ("config schema", "worker"),
         ("config show", "worker"),
+        ("doctor", "worker"),
         ("replay rows.csv --config m.yaml --out found", "worker"),
         ("tick --watermark max", "worker"),
         ("topics create", "worker"),

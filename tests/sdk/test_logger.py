@@ -63,9 +63,12 @@ def test_many_events_travel_as_packs(logger: PredictionLogger, factory: Factory)
     ids = [logger.log({"x": row, "c": "ab"[row % 2]}, row / 1200) for row in range(1203)]
     assert len(set(ids)) == 1203
     logger.flush()
-    assert [is_pack(value) for value in values(factory)] == [True, True, True]
+    assert {is_pack(value) for value in values(factory)} == {True}
     decoded = factory.only.decoded()
-    assert [len(batch) for batch in decoded.batches] == [500, 500, 203]
+    # A full pack wakes the thread, which may take what is there before the rest is logged.
+    sizes = [len(batch) for batch in decoded.batches]
+    assert sum(sizes) == 1203
+    assert sizes[0] == max(sizes) == 500
     rows = sorted(facts(decoded).items())
     assert [row["id"] for _, row in rows] == ids
     assert [row["numbers"]["x"] for _, row in rows] == list(range(1203))
