@@ -32,7 +32,7 @@ def test_a_consumer_refuses_what_would_break_the_promise(name: str, value: str |
 @pytest.mark.parametrize(("name", "value"), [("acks", 1), ("acks", "0"), ("enable.idempotence", False)])
 def test_a_producer_refuses_what_would_break_the_promise(name: str, value: str | int) -> None:
     with pytest.raises(ConfigError, match=rf"kafka\.properties\.{name}"):
-        make_producer(KafkaConfig(properties={name: value}), "t", 900_000)
+        make_producer(KafkaConfig(properties={name: value}), "t")
 
 
 def test_saying_what_holds_anyway_is_no_error() -> None:
@@ -45,7 +45,7 @@ def test_saying_what_holds_anyway_is_no_error() -> None:
         }
     )
     make_consumer(kafka, "g").close()
-    make_producer(kafka, "t", 900_000)
+    make_producer(kafka, "t")
 
 
 def test_a_property_that_there_is_not_is_named() -> None:
@@ -53,7 +53,7 @@ def test_a_property_that_there_is_not_is_named() -> None:
     with pytest.raises(ConfigError, match=r"kafka\.properties: .*sesion\.timeout\.ms"):
         make_consumer(kafka, "g")
     with pytest.raises(ConfigError, match=r"kafka\.properties: .*sesion\.timeout\.ms"):
-        make_producer(kafka, "t", 900_000)
+        make_producer(kafka, "t")
 
 
 def test_what_belongs_to_one_kind_of_client_is_kept_from_the_other(capfd: pytest.CaptureFixture[str]) -> None:
@@ -66,5 +66,5 @@ def test_what_belongs_to_one_kind_of_client_is_kept_from_the_other(capfd: pytest
         }
     )
     make_consumer(kafka, "g").close()
-    make_producer(kafka, "t", 900_000)
+    make_producer(kafka, "t")
     assert "CONFWARN" not in capfd.readouterr().err

@@ -220,7 +220,7 @@ def test_an_abort_that_fails_ends_the_worker() -> None:
 
 def test_what_is_neither_abortable_nor_retriable_ends_the_worker_after_an_abort() -> None:
     with pytest.raises(EngineError, match="unexpected") as ended:
-        run({"produce x.summaries": [failure(KafkaError.MSG_SIZE_TOO_LARGE)]})
+        run({"produce x.summaries": [failure(KafkaError.INVALID_TIMESTAMP)]})
     assert ended.value.__notes__[0].endswith("produce x.summaries abort")
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer
 
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines.connection import make_client
@@ -133,12 +133,13 @@ def make_reader(config: KafkaConfig) -> Consumer:
 def make_producer(
     config: KafkaConfig,
     transactional_id: str,
-    max_message_bytes: int,
     on_trouble: Callable[[], None] = lambda: None,
+    on_refused: Callable[[str, str], None] = lambda *_: None,
 ) -> Producer:
     """A transactional producer; `init_transactions` is the caller's.
 
-    `on_trouble` is called from the producer's own calls when it lost a broker.
+    `on_trouble` is called from the producer's own calls when it lost a broker, `on_refused`
+    with topic and error when a record is refused.
     """
     complaints = _Complaints(transactional_id)
 
@@ -146,10 +147,16 @@ def make_producer(
         complaints(error)
         on_trouble()
 
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            on_refused(str(message.topic()), error.name())
+
     return _made(
         Producer,
         {
             "error_cb": heard,
+            "on_delivery": delivered,
+            "delivery.report.only.error": True,
             "linger.ms": 5,
             "compression.type": "lz4",
             **_user(config, FIXED_PRODUCER, _CONSUMER_ONLY),
@@ -158,8 +165,8 @@ def make_producer(
             "transactional.id": transactional_id,
             "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
             "message.timeout.ms": MESSAGE_TIMEOUT_MS,
-            # Headroom for headers and framing above what our own records are cut to.
-            "message.max.bytes": max_message_bytes + 200_000,
+            # What we write is cut to `limits.max_message_bytes`; whether a topic takes it, the topic decides.
+            "message.max.bytes": 10_000_000,
         },
     )
 

@@ -103,9 +103,11 @@ class Stage(Ownership):
     def run(self) -> None:
         """Until `stop` is set; a planned end commits what is processed, with a checkpoint."""
         replica = f"{self.group}-{self.config.worker.replica_name}"
-        kafka, largest = self.config.kafka, self.config.limits.max_message_bytes
+        kafka = self.config.kafka
         self._transactions = Transactions(
-            kafka, lambda: make_producer(kafka, replica, largest, self._producer_in_trouble), self.name
+            kafka,
+            lambda: make_producer(kafka, replica, self._producer_in_trouble, self._refused_by),
+            self.name,
         )
         self._transactions.start()
         self._consumer = make_consumer(self.config.kafka, self.group, **{"client.id": replica})
@@ -132,6 +134,10 @@ class Stage(Ownership):
     def _producer_in_trouble(self) -> None:
         if self._transactions is not None:
             self._transactions.wear()
+
+    def _refused_by(self, topic: str, reason: str) -> None:
+        if self._transactions is not None:
+            self._transactions.refused(topic, reason)
 
     def _consume(self) -> list[Any]:
         wait = min(0.05, max(0.001, self._next_commit - time.monotonic()))

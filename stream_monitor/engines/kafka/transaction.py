@@ -79,6 +79,7 @@ class Transactions:
         self._producer = make()
         self._worn = False  # whether another producer has to begin the next transaction
         self._stage = stage
+        self._refused: dict[str, str] = {}
         self.aborts: list[str] = []
         """Why attempts of the newest `commit` were given up: names of errors (see `reason_of`)."""
 
@@ -95,6 +96,10 @@ class Transactions:
                 f"{self._stage}: cannot start transactions: {right or error.args[0].str()}"
                 f"{'' if right else '; are the brokers up?'}"
             ) from error
+
+    def refused(self, topic: str, reason: str) -> None:
+        """A record of the open transaction was refused by its topic."""
+        self._refused = {"topic": topic, "reason": reason}
 
     def wear(self) -> None:
         """Let another producer begin the next transaction."""
@@ -115,6 +120,7 @@ class Transactions:
                 # Put out of the group; only consume() leads back, so trying again is of no use.
                 self.aborts.append(NOT_A_MEMBER)
                 break
+            self._refused = {}
             try:
                 self._begin()
                 failpoint("begun")
@@ -196,6 +202,12 @@ class Transactions:
             raise EngineError(
                 f"{self._stage}: could not abort after {kafka_error.name()}: {second.args[0].str()}"
             ) from second
+        if "MSG_SIZE_TOO_LARGE" in (kafka_error.name(), self._refused.get("reason")):
+            raise EngineError(
+                f"{self._stage}: a record for topic {self._refused.get('topic', '(unknown)')} is larger "
+                "than its `max.message.bytes`: raise it there (`stream-monitor topics create` says what is "
+                "planned), or lower `limits.max_message_bytes`"
+            ) from error
         if not (kafka_error.txn_requires_abort() or kafka_error.retriable()):
             raise EngineError(f"{self._stage}: unexpected in a transaction: {kafka_error.str()}") from error
         time.sleep(_BACKOFF_S * (attempt + 1))
