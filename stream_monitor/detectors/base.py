@@ -72,7 +72,7 @@ class Detector(ABC):
 def checked(
     state: Mapping[str, NDArray[Any]], name: str, like: NDArray[Any], *, detector: str
 ) -> NDArray[Any]:
-    """A writable copy of `state[name]` after checking it against `like`."""
+    """A writable copy of `state[name]` of the shape and type of `like`; else StateError."""
     found = state.get(name)
     remedy = "restore the baseline it was written with, or drop the state to start primed"
     if found is None:

@@ -39,7 +39,7 @@ ADWIN_DELTA_RUN_LENGTH = ((1e-1, 1e5), (1e-2, 3.5e6), (1e-4, 5.6e8), (1e-6, 1.2e
 def cusum_threshold(channels: Channels, run_length: float) -> FloatArray:
     """Lambda per channel, shape (C,): two one-sided CUSUMs together reach `run_length` rows.
 
-    The larger of both sides' lambdas, so that one number serves both.
+    The larger of both sides' lambdas, so that one number serves both. ValueError below 2 rows.
     """
     if not 2.0 <= run_length < float("inf"):
         raise ValueError(f"run_length is in rows and must be at least 2 and finite, not {run_length}")
@@ -92,7 +92,7 @@ def adwin_delta(run_length: float) -> float:
     """The delta whose mean run length is `run_length` rows or more, from 1e-300 to 0.1.
 
     Between the table's rows log-log; beyond its end the run length grows as 1/delta, slower
-    than anywhere inside it.
+    than anywhere inside it. ValueError for a length that is not above 0.
     """
     if not 0.0 < run_length < float("inf"):
         raise ValueError(f"run_length is in rows and must be positive and finite, not {run_length}")

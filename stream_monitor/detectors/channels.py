@@ -96,7 +96,7 @@ class Channels:
 
     @classmethod
     def build(cls, baseline: Baseline, *, effect_floor: float) -> Channels:
-        """Channels of `baseline`; `effect_floor` (on the u scale, >= 0) is the smallest eps."""
+        """Channels of `baseline`; `effect_floor` (u scale, in [0, 0.5), else ValueError): the least eps."""
         if not 0.0 <= effect_floor < 0.5:
             raise ValueError(f"effect_floor must be in [0, 0.5), not {effect_floor}")
         parts = [_of_feature(profile, effect_floor) for profile in baseline.features]
@@ -139,7 +139,7 @@ class Channels:
         return np.stack([counts[first + _MISSING], outside, counts[first + _UNSEEN]], axis=1)
 
     def sums(self, counts: IntArray) -> PaneSums:
-        """Sums of all channels over a pane's merged `counts` (int64, shape (T,))."""
+        """Sums of all channels over a pane's merged `counts`: int64, shape (T,), else ValueError."""
         if counts.shape != (int(self.offsets[-1]),):
             raise ValueError(f"counts have shape {counts.shape}, the baseline has {self.offsets[-1]} bins")
         products = self._tables.dot(counts)

@@ -68,7 +68,7 @@ class WindowTest:
 
     @classmethod
     def build(cls, baseline: Baseline, floor: float) -> WindowTest:
-        """`floor` >= 0: the divergence that still counts as unchanged (0: a plain X2 test)."""
+        """`floor` >= 0 (else ValueError): the divergence that counts as unchanged (0: a plain X2 test)."""
         if not 0.0 <= floor < math.inf:
             raise ValueError(f"floor must be a finite number >= 0, not {floor}")
         cells = Cells.build(baseline)
@@ -106,7 +106,10 @@ class WindowTest:
         return np.where(df > 0, x2, 0.0), df.astype(np.int64)
 
     def threshold(self, alpha: float, n: IntArray, df: IntArray) -> FloatArray:
-        """What `x2` must exceed at level `alpha` with windows of `n` rows; all shapes (F,)."""
+        """What `x2` must exceed at level `alpha` with windows of `n` rows; all shapes (F,).
+
+        ValueError for an `alpha` outside (0, 1).
+        """
         if not 0.0 < alpha < 1.0:
             raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
         steps = _grid_steps(self._noncentrality(n))

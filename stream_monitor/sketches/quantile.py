@@ -80,7 +80,7 @@ def quantile(keys: KeyArray, counts: IntArray, q: ArrayLike) -> FloatArray:
     """Midpoint of the bucket that holds the value of rank ceil(q * n), for every q in [0, 1].
 
     That is numpy's `inverted_cdf`: a value that occurred, not one between two. `keys` are
-    sorted. Shape of `q`; NaN where nothing was counted.
+    sorted. Shape of `q`; NaN where nothing was counted. ValueError for a `q` outside [0, 1].
     """
     wanted = np.asarray(q, dtype=np.float64)
     if not ((wanted >= 0) & (wanted <= 1)).all():

@@ -95,7 +95,7 @@ def clone(tmp_path: Path, files: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", WALKED)
 def test_a_page_does_what_it_says(page: str, clone: Path, kafka: str) -> None:
     # A page that starts a Kafka by its own command has no other.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,8 @@ from stream_monitor.broker import guard
 from tests.docs.pages import Block, commands
 from tests.docs.rules import BROKER, EXACT, FEWER_SECONDS, MAY_END_WITH, NOT_HERE, RUNS_ON, WORKER, RunsOn
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 180.0
+QUIET_S = 4.0
 _KAFKA = re.compile(r"\b(localhost|127\.0\.0\.1):9092\b")
 _METRICS = re.compile(r"\b(localhost|127\.0\.0\.1):9465\b")
 _VARIABLE = re.compile(r"export (\w+)=(\S*)")
@@ -43,6 +43,7 @@ class Running:
     def __init__(self, command: str, folder: Path, environment: Mapping[str, str], log: Path) -> None:
         self.command = command
         self._log = log
+        self._began = time.monotonic()
         with log.open("wb") as out:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, "15", "bash", "-c", command],
@@ -74,6 +75,11 @@ class Running:
                 return found
             if not runs or time.monotonic() > end:
                 raise WalkError(f"`{self.command}` did not print {pattern!r}:\n{self.said[-3000:]}")
+            time.sleep(0.1)
+
+    def let_run(self, seconds: float) -> None:
+        """Until it is that old, or has ended."""
+        while self.runs and time.monotonic() < self._began + seconds:
             time.sleep(0.1)
 
     def stop(self) -> int:
@@ -161,34 +167,32 @@ class Walk:
                 self._start(command, rule)
                 return
         self._last = None
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self._at,
+            env=self._environment,
+            text=True,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                ["bash", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=self._at,
-                env=self._environment,
-                text=True,
-                timeout=TIMEOUT_S,
-                check=False,
-            )
+            self._said, _ = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
-            raise WalkError(f"`{written}` did not end; if it shall run on, name it in RUNS_ON") from error
-        self._said = done.stdout
+            os.killpg(process.pid, signal.SIGTERM)
+            said, _ = process.communicate(timeout=30)
+            raise WalkError(f"`{written}` did not end; should it be in RUNS_ON?\n{said[-3000:]}") from error
         codes = next((codes for pattern, codes in MAY_END_WITH.items() if re.search(pattern, written)), {0})
-        if done.returncode not in codes:
-            raise WalkError(f"`{written}` ended with {done.returncode}:\n{done.stdout[-3000:]}")
+        if process.returncode not in codes:
+            raise WalkError(f"`{written}` ended with {process.returncode}:\n{self._said[-3000:]}")
 
     def _start(self, command: str, rule: RunsOn) -> None:
-        port = _free_port()
-        if rule is BROKER:
-            command = re.sub(r" --port \d+|$", f" --port {port}", command, count=1)
-        elif rule is WORKER:
+        if rule in (BROKER, WORKER):
             command = re.sub(r" --port \d+|$", " --port 0", command, count=1)
-            if "REPLICA=" not in command:
-                # Without a name of its own it takes the place of the one before, which the page has ended.
-                self._end(WORKER)
+        if rule is WORKER and "REPLICA=" not in command:
+            # Without a name of its own it takes the place of the one before, which the page has ended.
+            self._end(WORKER)
         running = Running(command, self._at, self._environment, self._folder / f"step_{self._steps}.log")
         self._running.append((running, rule))
         self._last = running
@@ -225,6 +229,8 @@ class Walk:
             if only not in (None, rule):
                 kept.insert(0, (running, rule))
                 continue
+            if not rule.ready:
+                running.let_run(QUIET_S)  # what says nothing must have had the time to fail
             ended_before = not running.runs
             code = running.stop()
             if code not in rule.codes or (ended_before and not rule.may_end):
@@ -293,10 +299,3 @@ def _wait_ready(url: str, running: Running) -> None:
         except (urllib.error.HTTPError, OSError):
             time.sleep(0.1)
     raise WalkError(f"`{running.command}` was not ready:\n{running.said[-3000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
