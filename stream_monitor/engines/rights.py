@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 COORDINATOR_S = 20.0
 """How long a new cluster may take to make the topic of groups' offsets, at the first question about one."""
+_ONCE_S = 3.0
+"""A question to a coordinator that is still being chosen may get no answer at all: it is put again."""
 STAGES = ("observe", "judge")
 UNUSED = ("labels",)
 """Logical topics that a worker has nothing to do with."""
@@ -75,12 +77,12 @@ def lacks(admin: AdminClient, kafka: KafkaConfig, topics: Mapping[str, TopicDesc
     deadline = time.monotonic() + COORDINATOR_S
     while waiting:
         asked = admin.describe_consumer_groups(
-            waiting, include_authorized_operations=True, request_timeout=TIMEOUT_S
+            waiting, include_authorized_operations=True, request_timeout=_ONCE_S
         )
         waiting = []
         for name, future in asked.items():
             try:
-                allowed = future.result(TIMEOUT_S + 1.0).authorized_operations
+                allowed = future.result(_ONCE_S + 1.0).authorized_operations
             except KafkaException as error:
                 code = error.args[0].code()
                 if error.args[0].name() in TRANSIENT and time.monotonic() < deadline:

@@ -28,7 +28,6 @@ RUNS_ON = (
     WORKER,
     RunsOn(r"quickstart/publisher\.py", r"events a second", may_end=True),
     RunsOn(r"quickstart/subscriber\.py", r"", _SIGNALLED),
-    RunsOn(r"in read_alerts\(", r"", _SIGNALLED),
     RunsOn(r"AlertSubscriber\(|subscribers/python/subscriber\.py", r"", _SIGNALLED),
 )
 

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
+from stream_monitor.broker import EmbeddedBroker
+from stream_monitor.config import config_from
+from stream_monitor.engines.connection import admin_of
+from stream_monitor.engines.rights import lacks
 from stream_monitor.errors import BrokerError
 from stream_monitor.records import TOPICS
 from stream_monitor.sdk import PredictionLogger, read_alerts
@@ -91,3 +95,10 @@ def test_loggers_and_readers_without_rights_say_so_and_recover(
         log.flush(2)
     assert log.sent > 0
     log.close()
+
+
+def test_a_cluster_that_never_had_a_group_is_asked_until_it_answers(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as fresh:
+        kafka = config_from({"kafka": {"brokers": fresh.bootstrap}}, env={}).kafka
+        with admin_of(kafka, "asking for rights") as admin:
+            assert lacks(admin, kafka, {}) == []
