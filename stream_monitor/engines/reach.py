@@ -169,6 +169,15 @@ def lacking(kafka: KafkaConfig, error: KafkaError) -> str:
     )
 
 
+def told(error: KafkaError) -> str:
+    """What the client says of an error, with the remedy where one error has one wherever it is met."""
+    if error.code() == KafkaError.KAFKA_STORAGE_ERROR:
+        return (
+            f"{error.str()}: the broker's disk is full or broken; make room and start the broker, then this"
+        )
+    return error.str()
+
+
 def _remedy(kafka: KafkaConfig, words: str, *, heard: bool) -> str:
     named = _NAMED.match(words)
     if named and named["address"] not in [each.strip() for each in kafka.brokers.split(",")]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from confluent_kafka import KafkaError
 
 from stream_monitor.config import KafkaConfig
 from stream_monitor.engines import reach
@@ -156,3 +157,8 @@ def test_what_is_refused_inside_says_what_was_done(broker: str) -> None:
         admin_of(kafka, "trying this") as admin,
     ):
         admin.list_topics("not a name", timeout=0.000001)
+
+
+def test_a_broken_disk_has_a_remedy() -> None:
+    assert "make room and start the broker" in reach.told(KafkaError(KafkaError.KAFKA_STORAGE_ERROR))
+    assert reach.told(KafkaError(KafkaError.INVALID_MSG)) == KafkaError(KafkaError.INVALID_MSG).str()

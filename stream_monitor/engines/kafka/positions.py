@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from stream_monitor.engines.reach import told
 from stream_monitor.errors import BrokerError
 from stream_monitor.messages import TRANSIENT
 
@@ -52,7 +53,7 @@ def committed_offsets(
             # A coordinator that moves, or another's transaction that is not settled yet.
             if error.args[0].name() not in TRANSIENT or time.monotonic() > deadline:
                 where = f"{topic}{sorted(partitions)}"
-                raise BrokerError(f"{where}: committed offset: {error.args[0].str()}") from error
+                raise BrokerError(f"{where}: committed offset: {told(error.args[0])}") from error
             time.sleep(0.1)
     for one in found:
         if one.error is not None:
@@ -65,7 +66,7 @@ def log_range(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]
     try:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20.0)
     except KafkaException as error:
-        raise BrokerError(f"{topic}[{partition}]: {error.args[0].str()}") from error
+        raise BrokerError(f"{topic}[{partition}]: {told(error.args[0])}") from error
     return low, high
 
 
@@ -75,7 +76,7 @@ def partition_count(consumer: Consumer, topic: str) -> int:
         metadata = consumer.list_topics(topic, timeout=10.0).topics[topic]
     except KafkaException as error:
         raise BrokerError(
-            f"no broker answers ({error.args[0].str()}); is `kafka.brokers` or KAFKA_BROKERS right?"
+            f"no broker answers ({told(error.args[0])}); is `kafka.brokers` or KAFKA_BROKERS right?"
         ) from error
     if metadata.error is not None or not metadata.partitions:
         problem = "it has no partitions" if metadata.error is None else metadata.error.str()

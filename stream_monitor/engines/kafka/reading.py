@@ -16,6 +16,7 @@ from stream_monitor.config import KafkaConfig
 from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.config.records import decode_config
 from stream_monitor.engines.kafka.clients import end_offset, make_reader
+from stream_monitor.engines.reach import told
 from stream_monitor.errors import BaselineError, BrokerError, ConfigError
 from stream_monitor.messages import to_record
 from stream_monitor.records import Record
@@ -38,7 +39,7 @@ def read_to_end(
     try:
         low, high = consumer.get_watermark_offsets(where, timeout=10.0)
     except KafkaException as error:
-        raise BrokerError(f"{topic}[{partition}]: {error.args[0].str()}") from error
+        raise BrokerError(f"{topic}[{partition}]: {told(error.args[0])}") from error
     if high <= low:
         return
     consumer.assign([TopicPartition(topic, partition, low)])
@@ -52,7 +53,7 @@ def read_to_end(
                     at = max(at, end)
                 elif (found := message.error()) is not None:
                     if found.fatal() or found.name() not in _RETRIED:
-                        raise BrokerError(f"{topic}[{partition}]: {found.str()}")
+                        raise BrokerError(f"{topic}[{partition}]: {told(found)}")
                 else:
                     deadline = time.monotonic() + timeout
                     record = to_record(message)
@@ -120,7 +121,7 @@ class TopicFollower:
                 try:
                     low, high = self._consumer.get_watermark_offsets(where, timeout=10.0)
                 except KafkaException as error:
-                    raise BrokerError(f"topic {where.topic}: {error.args[0].str()}") from error
+                    raise BrokerError(f"topic {where.topic}: {told(error.args[0])}") from error
                 ends[where.topic, where.partition] = high if high > low else 0
             while behind := sorted({at[0] for at, end in ends.items() if self._at.get(at, 0) < end}):
                 self._take(0.1)
