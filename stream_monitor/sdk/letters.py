@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
@@ -35,7 +36,10 @@ class DeadLetters:
         self._group = group
         self._settings = {
             **producer_settings(brokers, properties),
-            "enable.idempotence": True,
+            # Not idempotent: a letter that is there twice does no harm, and a refusal then says which
+            # topic it is for instead of breaking the producer.
+            "enable.idempotence": False,
+            "acks": "all",
             "message.timeout.ms": int(WRITE_SECONDS * 1000),
             "error_cb": Complaints(brokers),
         }
@@ -63,7 +67,9 @@ class DeadLetters:
             headers=headers,
             on_delivery=lambda error, _message: answers.append(error),
         )
-        self._producer.flush(WRITE_SECONDS + 5.0)
+        end = time.monotonic() + WRITE_SECONDS + 5.0
+        while not answers and time.monotonic() < end:
+            self._producer.poll(0.1)
         error = answers[0] if answers else None
         if answers and error is None:
             return True

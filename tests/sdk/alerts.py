@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 EXAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "schemas" / "alert.v1.json").read_bytes())[
     "examples"
@@ -41,12 +40,16 @@ def write(
 
 
 def place(broker: str, topic: str, group: str, partition: int = 0) -> int | None:
-    """The group's committed offset; None where it has none."""
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+    """The group's committed offset; None where it has none.
+
+    Not by an admin client's list_consumer_group_offsets: where the coordinator just moved, it ends the
+    process (librdkafka 2.16 looks for a consumer group that an admin client does not have).
+    """
+    consumer = _reader(broker, group)
     end = time.monotonic() + 20
     while True:
         try:
-            (found,) = _admin(broker).list_consumer_group_offsets([asked])[group].result(20).topic_partitions
+            (found,) = consumer.committed([TopicPartition(topic, partition)], timeout=10)
         except KafkaException:  # the coordinator may need a moment
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -54,9 +57,10 @@ def place(broker: str, topic: str, group: str, partition: int = 0) -> int | None
             return found.offset if found.offset >= 0 else None
 
 
-@cache
-def _admin(broker: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": broker, "log_level": 0})
+@lru_cache(4)
+def _reader(broker: str, group: str) -> Consumer:
+    """A consumer that joins nothing; kept, since it takes a second until one knows its coordinator."""
+    return Consumer({"bootstrap.servers": broker, "group.id": group, "log_level": 0})
 
 
 def eventually(met: Callable[[], object], what: str, timeout: float = 30.0) -> None:
