@@ -176,7 +176,7 @@ class Services:
         done = subprocess.run(words, env=env, capture_output=True, timeout=30, check=False)
         return done.returncode == 0
 
-    def wait_healthy(self, name: str, timeout: float = 60.0) -> None:
+    def wait_healthy(self, name: str, timeout: float = 120.0) -> None:
         """Until the health check is content; AssertionError behind `timeout` or where it ended."""
         end = time.monotonic() + timeout
         while not self.healthy(name):
