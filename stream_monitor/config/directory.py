@@ -149,5 +149,10 @@ class ConfigDirectory:
 
     def at(self, model: str, pane: int) -> ResolvedModel:
         """The settings that a pane (its start, µs) is judged under."""
+        return self.began(model, pane)[1]
+
+    def began(self, model: str, pane: int) -> tuple[int, ResolvedModel]:
+        """The same, with the first pane that they hold for."""
         first_panes, settings = self.plan(model)
-        return settings[max(0, bisect_right(first_panes, pane) - 1)]
+        which = max(0, bisect_right(first_panes, pane) - 1)
+        return first_panes[which], settings[which]

@@ -65,7 +65,7 @@ def dump_unit(unit: Unit) -> bytes:
     monitor, arrays = (None, {}) if unit.monitor is None else unit.monitor.state()
     meta: dict[str, Any] = {
         "pane": unit.settings.pane,
-        "judged_under": unit.judged_under,
+        "judged_under": unit.under.history,
         "activations": [
             [a.model, a.version, a.first_pane, a.baseline.hash, a.origin, a.inherited_from]
             for a in unit.activations
@@ -103,7 +103,9 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
             f"model {unit.model!r}: its state has panes of {duration_name(meta['pane'])}, the configuration "
             f"says {duration_name(unit.settings.pane)}; put it back, or use a new `kafka.group` to start anew"
         )
-    unit.load_configs([(first, digest) for first, digest in meta.get("judged_under", ())])
+    unit.under.load([(first, digest) for first, digest in meta.get("judged_under", ())])
+    if unit.under.history:
+        unit.configure(unit.under.history[-1][0])
     raw = arrays["blobs"].tobytes()
     cuts = np.cumsum([0, *meta["sizes"]]).tolist()
     blobs = [raw[a:b] for a, b in pairwise(cuts)]

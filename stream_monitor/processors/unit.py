@@ -1,7 +1,8 @@
 """One model version in JUDGE: panes fill, close in order, are judged, and windows follow.
 
 What happens at a moment of event time b, in this order (`step`):
-  0. the past is over: what began in it and is still open is told as live
+  0. the past is over: what began in it and is still open is told as live; settings that hold from
+     a bound of all windows on that lies behind are taken
   1. late rows that are due at b correct windows
   2. the pane that ends at b closes: baseline chosen or learned, detectors, episodes
   3. windows that end at b close: aggregates, window tests, episodes held or ended
@@ -22,14 +23,14 @@ from stream_monitor.baselines.directory import resolve
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation, encode_activation
 from stream_monitor.config import Config, ResolvedModel
-from stream_monitor.config.directory import ConfigDirectory, boundary
-from stream_monitor.config.durations import duration_name
-from stream_monitor.errors import BaselineError, ConfigError, StateError
+from stream_monitor.config.directory import ConfigDirectory
+from stream_monitor.errors import BaselineError
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
 from stream_monitor.monitors.window import Look
 from stream_monitor.processors.explain import Seen, explain
+from stream_monitor.processors.judged_under import JudgedUnder
 from stream_monitor.processors.learning import Learner
 from stream_monitor.processors.parts import asked, carried, judged, newcomers, one_slot, tally_of, to_learn
 from stream_monitor.processors.shown import Shown
@@ -68,9 +69,8 @@ class Unit:
         self.version = version
         self._config = config
         self._past = past
-        self._configs = configs
-        self.settings = settings = configs.at(model, NEVER)
-        self.judged_under: list[tuple[int, str]] = []  # (first pane, hash of the settings), in order
+        self.under = JudgedUnder(configs, model, version)
+        settings = self.settings
         self.activations: list[Activation] = []
         self.baselines: dict[str, Baseline] = {}
         self.whole: Baseline | None = None  # what is activated; `baseline` is what of it is watched
@@ -88,7 +88,11 @@ class Unit:
         self.first_seen: dict[str, int] = {}  # feature -> event time
         self.shown = Shown()
         self.outputs: list[Output] = []
-        self._refused = False  # told once
+
+    @property
+    def settings(self) -> ResolvedModel:
+        """What it judges under now."""
+        return self.under.now
 
     def new_monitor(self, baseline: Baseline) -> DriftMonitor:
         """A drift monitor under this model's budget."""
@@ -203,8 +207,9 @@ class Unit:
             self._tell(self.incidents.go_live(moment))
         while self._due and self._due[0] <= moment:
             heapq.heappop(self._due)
-        if not self.judged_under:
-            self._configure(self._configs.at(self.model, moment - self.settings.pane), NEVER)
+        last = floor_to(moment, self.settings.pane) - self.settings.pane  # the last pane that ends by now
+        if (first := self.under.follow(last, self.closed)) is not None:
+            self.configure(first)
         if moment in self.late:
             self._correct(self.late.pop(moment), moment)
         if (opened := self.panes.pop(moment - self.settings.pane, None)) is not None:
@@ -218,7 +223,6 @@ class Unit:
         return self._past.holds(moment - self.settings.pane)
 
     def _close_pane(self, pane: int, opened: OpenPane, active: int, predecessor: Activation | None) -> None:
-        self._follow_config(pane)
         end = pane + self.settings.pane
         self.closed = end
         if self.resolve(pane) is None and predecessor is not None:
@@ -300,37 +304,9 @@ class Unit:
         for name in [name for name in tally.presence if not asked(self.settings, name)]:
             del tally.presence[name]
 
-    # ── configuration ───────────────────────────────────────────────────────────────────────
-
-    def _follow_config(self, pane: int) -> None:
-        """Before `pane` closes: go on under the settings that hold for it, if windows allow.
-
-        No window may be half under one and half under another. So the switch is made where a bound
-        of all windows, old and new, lies between the last pane and this one; an activation that
-        was seen too late for that waits for the next.
-        """
-        wanted = self._configs.at(self.model, pane)
-        if wanted.hash == self.settings.hash:
-            return
-        if wanted.pane != self.settings.pane:
-            self._refuse_pane(wanted.pane)
-            return
-        bound = floor_to(pane, boundary(self.settings, wanted))
-        if bound >= self.closed and self._configs.at(self.model, bound).hash == wanted.hash:
-            self._configure(wanted, bound)
-
-    def _refuse_pane(self, wanted: int) -> None:
-        if not self._refused:
-            log.error(
-                "model %s version %s: its panes last %s, they cannot last %s in the same `kafka.group`",
-                self.model, self.version, duration_name(self.settings.pane), duration_name(wanted),
-            )  # fmt: skip
-        self._refused = True
-
-    def _configure(self, settings: ResolvedModel, first_pane: int) -> None:
-        """Judge under `settings` from here on. Open episodes go on, and so do detectors that can."""
-        self.settings = settings
-        self.judged_under.append((first_pane, settings.hash))
+    def configure(self, first_pane: int) -> None:
+        """Go on under `settings` from there on. Open episodes go on, and so do detectors that can."""
+        settings = self.settings
         kept = {window.length: window for window in self.windows}
         self.windows = [
             kept.get(length) or self._window(length, first_pane) for length in sorted(settings.windows)
@@ -348,30 +324,6 @@ class Unit:
         if same and old is not None and self.monitor is not None:
             self.monitor.go_on(old)
 
-    def load_configs(self, judged_under: list[tuple[int, str]]) -> None:
-        """Continue under the settings that a checkpoint names."""
-        for first, digest in judged_under[-1:]:
-            try:
-                settings = self._configs.settings(digest, self.model)
-            except ConfigError as error:
-                raise StateError(
-                    f"model {self.model!r} version {self.version!r}: {error}, and its state was made under "
-                    "it; was the topic emptied? Use a new `kafka.group` to start anew"
-                ) from error
-            self._configure(settings, first)
-        self.judged_under = judged_under
-
-    def config_of(self, start: int) -> str:
-        """Hash of the settings that the pane or window that begins at `start` was judged under."""
-        began = [digest for first, digest in self.judged_under if first <= start]
-        return began[-1] if began else self.settings.hash
-
-    def _forget_configs(self) -> None:
-        """Windows before the horizon are not told again."""
-        horizon = self.closed - self.settings.allowed_lateness - max(self.settings.windows)
-        while len(self.judged_under) > 1 and self.judged_under[1][0] <= horizon:
-            del self.judged_under[0]
-
     def _close_window(self, window: TumblingWindow, active: int) -> None:
         block = window.close()
         drift: dict[str, dict[str, Any]] = {}
@@ -387,7 +339,7 @@ class Unit:
         self._detect(found, lambda _: window.extended())
         if window is self.windows[0]:
             self._hold(window, block)
-            self._forget_configs()
+            self.under.forget(self.closed - self.settings.allowed_lateness - self.windows[-1].length)
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
         assert block.tally is not None
@@ -400,7 +352,7 @@ class Unit:
             revision=block.revision,
             tally=block.tally,
             baseline=None if self.whole is None else self.whole.hash,
-            config=self.config_of(block.start),
+            config=self.under.of(block.start),
             origin=self._origin(),
             provisional=self.monitor is None or self.monitor.provisional,
             backfill=self._is_past(block.start + window.length),
