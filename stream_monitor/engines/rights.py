@@ -20,7 +20,6 @@ from stream_monitor.messages import TRANSIENT
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient, TopicDescription
 
-TIMEOUT_S = 10.0
 COORDINATOR_S = 20.0
 """How long a new cluster may take to make the topic of groups' offsets, at the first question about one."""
 _ONCE_S = 3.0

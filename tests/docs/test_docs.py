@@ -29,6 +29,7 @@ from tests.docs.pages import (
     blocks,
     inline_commands,
     links,
+    name_of,
     prose,
     shell_commands,
 )
@@ -214,3 +215,43 @@ def test_pages_keep_to_the_point() -> None:
     for page in PAGES:
         assert prose(page).startswith("# "), page.name
         assert "\t" not in page.read_text(encoding="utf-8"), page.name
+
+
+# ── the code that pages name ────────────────────────────────────────────────────────────────
+
+
+def named_files() -> list[tuple[str, str]]:
+    return [
+        (name_of(page), found)
+        for page in PAGES
+        for found in re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|json|md|ya?ml|svg))`", prose(page))
+    ]
+
+
+@pytest.mark.parametrize(("page", "file"), sorted(set(named_files())))
+def test_files_that_pages_name_exist(page: str, file: str) -> None:
+    places = (ROOT, ROOT / "stream_monitor", (ROOT / page).parent)
+    assert any((place / file).is_file() for place in places), f"{page}: there is no {file}"
+
+
+def test_names_beside_a_file_are_in_it() -> None:
+    text = text_of("architecture.md")
+    named = re.findall(r"`([\w/]+\.py)`, `([A-Za-z_.]+)`", text)
+    assert len(named) >= 5
+    for file, name in named:
+        code = (ROOT / "stream_monitor" / file).read_text(encoding="utf-8")
+        for part in name.split("."):
+            assert re.search(rf"\b(def|class) {part}\b", code), f"{file} has no {name}"
+
+
+def test_the_layers_on_the_page_are_those_of_the_package() -> None:
+    table = text_of("architecture.md").split("\n## The layers\n")[1].split("\n## ")[0]
+    named = {
+        name.strip("/")
+        for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`([\w/]+)`", row)
+    }
+    there = {
+        path.stem for path in (ROOT / "stream_monitor").iterdir() if not path.name.startswith(("_", "py."))
+    }
+    assert named == there

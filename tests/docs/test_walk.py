@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -17,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from stream_monitor.broker import EmbeddedBroker
 from stream_monitor.cli import main
 from tests.docs.pages import PAGES, ROOT, all_blocks, blocks, commands, prose
-from tests.docs.rules import FEWER_SECONDS, MAY_END_WITH, NOT_HERE, OTHER_LANGUAGES, RUNS_ON
+from tests.docs.rules import INSTEAD, MAY_END_WITH, NOT_HERE, OTHER_LANGUAGES, RUNS_ON
 from tests.docs.walk import Walk, WalkError, first_missing, shape
 
 TAKEN = ("sh", "python", "text", "yaml")
@@ -33,6 +34,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     for seed, name in enumerate(("reference", "predictions", "good_week")):
         pyarrow.parquet.write_table(rows(seed), folder / f"{name}.parquet")
+    lines = [orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows(1).to_pylist()]
+    (folder / "predictions.jsonl").write_bytes(b"".join(lines))
     (first,) = (block for block in blocks("yaml", page="README.md") if "reference.parquet" in block.text)
     (folder / "monitor.yaml").write_text(first.text, encoding="utf-8")
     made = ["baseline", "create", str(folder / "reference.parquet"), "--model", "car_loan"]
@@ -152,7 +155,7 @@ def test_what_cannot_run_here_is_covered_elsewhere() -> None:
         assert (ROOT / file).exists(), language
         assert blocks(language), f"no page has a block of {language}"
     texts = [*lines, *(block.text for block in blocks("python"))]
-    for pattern in [*(rule.pattern for rule in RUNS_ON), *FEWER_SECONDS, *MAY_END_WITH]:
+    for pattern in [*(rule.pattern for rule in RUNS_ON), *INSTEAD, *MAY_END_WITH]:
         assert any(re.search(pattern, text) for text in texts), f"no page has {pattern}"
 
 

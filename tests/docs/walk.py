@@ -22,9 +22,9 @@ from typing import Self
 
 from stream_monitor.broker import guard
 from tests.docs.pages import Block, commands
-from tests.docs.rules import BROKER, EXACT, FEWER_SECONDS, MAY_END_WITH, NOT_HERE, RUNS_ON, WORKER, RunsOn
+from tests.docs.rules import BROKER, EXACT, INSTEAD, MAY_END_WITH, NOT_HERE, RUNS_ON, WORKER, RunsOn
 
-TIMEOUT_S = 180.0
+TIMEOUT_S = 300.0
 QUIET_S = 4.0
 _KAFKA = re.compile(r"\b(localhost|127\.0\.0\.1):9092\b")
 _METRICS = re.compile(r"\b(localhost|127\.0\.0\.1):9465\b")
@@ -151,7 +151,7 @@ class Walk:
         elif found := _MOVED.fullmatch(command):
             self._at = (self._at / found[1]).resolve()
         else:
-            for pattern, instead in FEWER_SECONDS.items():
+            for pattern, instead in INSTEAD.items():
                 command = re.sub(pattern, instead, command)
             self._run(self.adapted(command), command)
 
