@@ -49,6 +49,8 @@ class Case:
     def make_all(self) -> None:
         self.make(*(name for name in TOPICS if name != "baselines"))
         self.make("baselines", partitions=1)
+        admin = AdminClient({"bootstrap.servers": self.kafka["brokers"]})
+        until(lambda: len(topics_of(admin, self.prefix)) == len(TOPICS), "all topics are known")
 
     def doctor(self, *options: str) -> Said:
         self.file.write_text(json.dumps({"kafka": self.kafka} | self.rest))
