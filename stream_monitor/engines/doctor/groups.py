@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, TopicDescription
 
-from stream_monitor.config import Config
+from stream_monitor.config import Config, KafkaConfig
+from stream_monitor.engines.connection import connection_settings, make_client
 from stream_monitor.engines.doctor.finding import Finding
+from stream_monitor.engines.reach import Complaints
 from stream_monitor.engines.rights import STAGES
 
 _INPUTS = dict(zip(STAGES, ("predictions", "summaries"), strict=True))
@@ -49,7 +51,7 @@ def _examine(admin: AdminClient, config: Config, stage: str, topic: TopicDescrip
                 f"{times} members are the replica {replica!r}: they put each other out",
                 "give each worker a `worker.replica` of its own, the same after every restart",
             )
-    lag, started = _lag(admin, group, topic)
+    lag, started = _lag(config.kafka, group, topic)
     state = found.state.name.lower().replace("_", " ")
     told = f"{state}, {sum(members.values())} members, {lag} messages to read"
     if not started and not members:
@@ -64,21 +66,21 @@ def _examine(admin: AdminClient, config: Config, stage: str, topic: TopicDescrip
         yield Finding("ok", check, told)
 
 
-def _lag(admin: AdminClient, group: str, topic: TopicDescription) -> tuple[int, bool]:
-    """Messages behind the committed offsets, and whether any is committed."""
-    partitions = [TopicPartition(topic.name, one.id) for one in topic.partitions]
-    (asked,) = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group, partitions)], request_timeout=_TIMEOUT_S
-    ).values()
-    committed = {
-        one.partition: one.offset
-        for one in asked.result(_TIMEOUT_S + 1.0).topic_partitions or ()
-        if one.offset >= 0
-    }
-    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the client has no type there
-    ends = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=_TIMEOUT_S)
-    lag = 0
-    for where, future in ends.items():
-        if where.partition in committed:
-            lag += max(0, future.result(_TIMEOUT_S + 1.0).offset - committed[where.partition])
-    return lag, bool(committed)
+def _lag(kafka: KafkaConfig, group: str, topic: TopicDescription) -> tuple[int, bool]:
+    """Messages behind the committed offsets, and whether any is committed.
+
+    Asked by a consumer that never joins: the admin client's own call ends the whole process
+    (a fault in librdkafka 2.x) where a group's coordinator moves at that moment.
+    """
+    settings = {**Complaints().settings(), **connection_settings(kafka), "group.id": group}
+    consumer = make_client(Consumer, settings | {"enable.auto.commit": False})
+    try:
+        asked = consumer.committed(
+            [TopicPartition(topic.name, one.id) for one in topic.partitions], _TIMEOUT_S
+        )
+        committed = [one for one in asked if one.offset >= 0]
+        ends = [consumer.get_watermark_offsets(one, _TIMEOUT_S)[1] for one in committed]
+    finally:
+        consumer.close()
+    behind = sum(max(0, end - one.offset) for one, end in zip(committed, ends, strict=True))
+    return behind, bool(committed)
