@@ -65,6 +65,9 @@ NOT_HERE = (
 INSTEAD: Mapping[str, str] = {
     # The real Makefile's recipe, without the set-up that it depends on, played faster.
     r"^make demo\b": 'make -o .venv/.wheel demo ARGS="--seconds 8"',
+    # A hash that an alert of this very run would name.
+    r"--hash \w+": "--hash $(stream-monitor config show --config monitor.yaml --model car_loan "
+    """| sed -n '1s/.*hash //p')""",
     # The usual port of the metrics may be another's here.
     r"\bstream-monitor doctor\b": "stream-monitor doctor --port 0",
 }
