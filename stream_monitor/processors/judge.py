@@ -235,7 +235,7 @@ class JudgePartition:
 
     def firing(self) -> list[dict[str, Any]]:
         """Alerts of open episodes, as they were told."""
-        return [view for unit in self.units() for view in unit.firing()]
+        return [view for unit in self.units() for view in unit.alarms.firing()]
 
     def names(self) -> frozenset[tuple[str, str]]:
         """(model, version) of all units."""

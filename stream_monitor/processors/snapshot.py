@@ -18,8 +18,9 @@ from stream_monitor.baselines.records import Activation
 from stream_monitor.config.durations import duration_name
 from stream_monitor.config.records import ConfigActivation
 from stream_monitor.errors import StateError
+from stream_monitor.processors.arrivals import OpenPane, ReadUnder
 from stream_monitor.processors.shown import Told
-from stream_monitor.processors.unit import OpenPane, ReadUnder, Unit
+from stream_monitor.processors.unit import Unit
 from stream_monitor.windows.increments import Increments
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.watermarks import MergedWatermark
@@ -56,11 +57,11 @@ def dump_unit(unit: Unit) -> bytes:
             [[*under, blob(tally.encode())] for under, tally in opened.tallies.items()],
             [blob(part.encode()) for part in opened.raw],
         ]
-        for pane, opened in sorted(unit.panes.items())
+        for pane, opened in sorted(unit.arrivals.panes.items())
     ]
     late = [
         [due, [[pane, blob(part.encode())] for pane, part in parts]]
-        for due, parts in sorted(unit.late.items())
+        for due, parts in sorted(unit.arrivals.late.items())
     ]
     monitor, arrays = (None, {}) if unit.monitor is None else unit.monitor.state()
     meta: dict[str, Any] = {
@@ -80,9 +81,9 @@ def dump_unit(unit: Unit) -> bytes:
             for length, told in sorted(unit.shown.told.items())
         ],
         "first_seen": unit.first_seen,
-        "incidents": unit.incidents.state(),
+        "incidents": unit.alarms.incidents.state(),
         "learner": blob(unit.learner.encode()),
-        "seen": sorted((p, *at) for p, at in unit.seen.items()),
+        "seen": sorted((p, *at) for p, at in unit.arrivals.seen.items()),
         "closed": unit.closed,
         "expired": unit.expired,
         "monitor": monitor,
@@ -109,7 +110,7 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
     raw = arrays["blobs"].tobytes()
     cuts = np.cumsum([0, *meta["sizes"]]).tolist()
     blobs = [raw[a:b] for a, b in pairwise(cuts)]
-    unit.baselines = {digest: _baseline(unit, directory, digest) for digest in meta["baselines"]}
+    unit.baselines.update({digest: _baseline(unit, directory, digest) for digest in meta["baselines"]})
     unit.activations = [
         Activation(model, version, first, unit.baselines[digest], origin, inherited)
         for model, version, first, digest, origin, inherited in meta["activations"]
@@ -127,21 +128,23 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
         if window.length in saved:
             window.load(saved[window.length], known)
     for pane, tallies, parts in meta["panes"]:
-        unit.panes[pane] = OpenPane(
+        unit.arrivals.panes[pane] = OpenPane(
             {_under(*under): _tally(blobs[at], unit.baselines) for *under, at in tallies},
             [_part(blobs[at]) for at in parts],
         )
-    unit.late = {due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]}
+    unit.arrivals.late = {
+        due: [(pane, _part(blobs[at])) for pane, at in parts] for due, parts in meta["late"]
+    }
     unit.shown.told = {
         length: Told(start, revision, [blobs[at] for at in texts])
         for length, start, revision, texts in meta.get("shown", ())  # absent in records of older workers
         if length in unit.settings.windows
     }
     unit.first_seen = meta.get("first_seen", {})
-    unit.restore_due()
-    unit.incidents.load(meta["incidents"])
+    unit.arrivals.restore_due(unit.settings.pane)
+    unit.alarms.incidents.load(meta["incidents"])
     unit.learner.load(blobs[meta["learner"]])
-    unit.seen = {p: (last, part) for p, last, part in meta["seen"]}
+    unit.arrivals.seen = {p: (last, part) for p, last, part in meta["seen"]}
     unit.closed, unit.expired = meta["closed"], meta["expired"]
 
 

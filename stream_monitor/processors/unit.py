@@ -11,14 +11,11 @@ Nothing here depends on when or in what pieces the increments arrived.
 
 from __future__ import annotations
 
-import heapq
 import logging
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from stream_monitor.alerting.budget import Budget
-from stream_monitor.alerting.episodes import DRIFT, Incidents, Transition
-from stream_monitor.alerting.render import AlertContext, render_alert
+from stream_monitor.alerting.render import AlertContext
 from stream_monitor.baselines.directory import resolve
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation, encode_activation
@@ -28,35 +25,21 @@ from stream_monitor.errors import BaselineError
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.report import window_report
-from stream_monitor.monitors.window import Look
-from stream_monitor.processors.explain import Seen, explain
+from stream_monitor.processors.alarms import Alarms
+from stream_monitor.processors.arrivals import Arrivals, Late, OpenPane
+from stream_monitor.processors.explain import Seen
 from stream_monitor.processors.judged_under import JudgedUnder
 from stream_monitor.processors.learning import Learner
-from stream_monitor.processors.parts import asked, carried, judged, newcomers, one_slot, tally_of, to_learn
+from stream_monitor.processors.parts import asked, carried, judged, newcomers, tally_of, to_learn
 from stream_monitor.processors.shown import Shown
 from stream_monitor.records import Output
-from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows
-from stream_monitor.windows.panes import NEVER, floor_to, rfc3339
+from stream_monitor.windows.increments import EXPIRED, Increments, RawRows
+from stream_monitor.windows.panes import NEVER, floor_to
 from stream_monitor.windows.past import Past
 from stream_monitor.windows.tally import Tally
-from stream_monitor.windows.tumbling import MEMORY, Block, Extended, TumblingWindow
+from stream_monitor.windows.tumbling import Block, Extended, TumblingWindow
 
 log = logging.getLogger(__name__)
-
-
-class ReadUnder(NamedTuple):
-    """Hash of the baseline that rows were binned by, and the features that were asked for (None: all)."""
-
-    baseline: str | None
-    selected: tuple[str, ...] | None
-
-
-@dataclass(slots=True)
-class OpenPane:
-    """What arrived for a pane that has not closed: sums by what they were read under, and raw parts."""
-
-    tallies: dict[ReadUnder, Tally] = field(default_factory=dict)
-    raw: list[Increments] = field(default_factory=list)
 
 
 class Unit:
@@ -76,13 +59,10 @@ class Unit:
         self.whole: Baseline | None = None  # what is activated; `baseline` is what of it is watched
         self.baseline: Baseline | None = None
         self.monitor: DriftMonitor | None = None
-        self.panes: dict[int, OpenPane] = {}
-        self.late: dict[int, list[tuple[int, Increments]]] = {}  # due -> (pane, part)
-        self._due: list[int] = []  # heap of pane ends and late marks
+        self.arrivals = Arrivals(self.baselines)
         self.windows = [self._window(length) for length in sorted(settings.windows)]
-        self.incidents = Incidents((self.model, version), settings.resolve_after)
+        self.alarms = Alarms((model, version), settings.resolve_after, self._context)
         self.learner = Learner(settings, config.limits)
-        self.seen: dict[int, tuple[int, int]] = {}
         self.closed = NEVER  # end of the last pane closed
         self.expired = 0
         self.first_seen: dict[str, int] = {}  # feature -> event time
@@ -108,57 +88,16 @@ class Unit:
 
     def add(self, part: Increments, quantum: int, merged: int) -> bool:
         """Take increments; False if these offsets were seen before. `merged`: the watermark."""
-        at = (part.last_offset, part.part)
-        if at <= self.seen.get(part.partition, (-1, -1)):
-            return False
-        self.seen[part.partition] = at
-        for slot in range(len(part.pane)):
-            pane, mark = int(part.pane[slot]), int(part.mark[slot])
-            overdue = pane + self.settings.pane <= merged if mark == ON_TIME else mark < merged
-            if overdue:
-                # Only a partition that was added to the topic can bring this: late by our own time.
-                mark = merged
-                if pane + self.settings.pane + self.settings.allowed_lateness <= merged:
-                    pane = EXPIRED
-            if mark == ON_TIME:
-                self._add_on_time(pane, part, slot)
-            else:
-                due = mark + quantum
-                if due not in self.late:
-                    heapq.heappush(self._due, due)
-                self.late.setdefault(due, []).append((pane, one_slot(part, slot)))
-        return True
-
-    def _add_on_time(self, pane: int, part: Increments, slot: int) -> None:
-        opened = self.panes.get(pane)
-        if opened is None:
-            opened = self.panes[pane] = OpenPane()
-            heapq.heappush(self._due, pane + self.settings.pane)
-        if part.raw is not None:
-            single = one_slot(part, slot)
-            if single.raw is not None and len(single.raw):
-                opened.raw.append(single)
-                return
-            part, slot = single, 0
-        under = ReadUnder(part.baseline, part.selected)
-        tally = opened.tallies.get(under)
-        if tally is None:
-            tally = opened.tallies[under] = Tally(self._known(part.baseline))
-        tally.add_slot(part, slot)
+        return self.arrivals.add(part, self.settings, quantum, merged)
 
     def _known(self, digest: str | None) -> Baseline | None:
         return None if digest is None else self.baselines[digest]
 
     def used_baselines(self) -> set[str]:
         """Hashes of the baselines that something here still refers to; others are forgotten."""
-        used = {a.baseline.hash for a in self.activations}
+        used = {a.baseline.hash for a in self.activations} | self.arrivals.used_baselines()
         if self.whole is not None:
             used.add(self.whole.hash)
-        for opened in self.panes.values():
-            used |= {under.baseline for under in opened.tallies if under.baseline is not None}
-            used |= {part.baseline for part in opened.raw if part.baseline is not None}
-        for parts in self.late.values():
-            used |= {part.baseline for _, part in parts if part.baseline is not None}
         for digest in set(self.baselines) - used:
             del self.baselines[digest]
         return used
@@ -184,19 +123,13 @@ class Unit:
     def next_moment(self) -> int | None:
         """The next event time at which something is due."""
         moments = [end for window in self.windows if (end := window.next_end) is not None]
-        if self._due:
-            moments.append(self._due[0])
+        if (due := self.arrivals.next_due) is not None:
+            moments.append(due)
         return min(moments) if moments else None
 
     def is_idle(self, past: int) -> bool:
         """Whether nothing came since event time `past`, and nothing waits to be told."""
-        waiting = self._due or self.incidents.episodes or any(w.next_end is not None for w in self.windows)
-        return self.closed <= past and not waiting
-
-    def restore_due(self) -> None:
-        """After a restore: what is due follows from open panes and late rows."""
-        self._due = [pane + self.settings.pane for pane in self.panes] + list(self.late)
-        heapq.heapify(self._due)
+        return self.closed <= past and self.next_moment() is None and not self.alarms.incidents.episodes
 
     def step(self, moment: int, *, active: int, predecessor: Activation | None) -> None:
         """Everything that is due at `moment` (see the module)."""
@@ -204,15 +137,13 @@ class Unit:
         if mine is None or mine > moment:
             return  # it is another version's moment
         if not self._is_past(moment):
-            self._tell(self.incidents.go_live(moment))
-        while self._due and self._due[0] <= moment:
-            heapq.heappop(self._due)
+            self.outputs.extend(self.alarms.go_live(moment))
         last = floor_to(moment, self.settings.pane) - self.settings.pane  # the last pane that ends by now
         if (first := self.under.follow(last, self.closed)) is not None:
             self.configure(first)
-        if moment in self.late:
-            self._correct(self.late.pop(moment), moment)
-        if (opened := self.panes.pop(moment - self.settings.pane, None)) is not None:
+        late, opened = self.arrivals.take(moment, moment - self.settings.pane)
+        self._correct(late, moment)
+        if opened is not None:
             self._close_pane(moment - self.settings.pane, opened, active, predecessor)
         for window in self.windows:
             if window.next_end is not None and window.next_end <= moment:
@@ -248,7 +179,7 @@ class Unit:
         for window in self.windows:
             window.add_pane(pane, tally)
         if self.monitor is not None:
-            opened_now = self.incidents.incident is not None
+            opened_now = self.alarms.incidents.incident is not None
             found = self.monitor.pane(tally, pane, incident_open=opened_now, active=active)
             alone = Extended(pane, end, tally.rows, tally.counts)
             self._detect(found, lambda since: self.windows[0].since(since, end) or alone)
@@ -314,7 +245,7 @@ class Unit:
         for window in self.windows:
             window.retention = settings.allowed_lateness
         self.shown.keep(settings.windows)
-        self.incidents.resolve_after = settings.resolve_after
+        self.alarms.incidents.resolve_after = settings.resolve_after
         self.learner.wanted = settings.learn.events
         if self.whole is None:
             return
@@ -338,7 +269,7 @@ class Unit:
             self.first_seen = {name: self.first_seen[name] for name in block.tally.names()}
         self._detect(found, lambda _: window.extended())
         if window is self.windows[0]:
-            self._hold(window, block)
+            self.outputs.extend(self.alarms.hold(window, block, self.monitor))
             self.under.forget(self.closed - self.settings.allowed_lateness - self.windows[-1].length)
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
@@ -377,7 +308,7 @@ class Unit:
             return f"inherited from {activation.inherited_from}"
         return activation.origin
 
-    def _correct(self, parts: list[tuple[int, Increments]], moment: int) -> None:
+    def _correct(self, parts: Late, moment: int) -> None:
         """Late rows: windows are revised, detectors are not run again."""
         tallies: list[tuple[int, Tally]] = []
         for pane, part in parts:
@@ -412,69 +343,10 @@ class Unit:
     # ── episodes ────────────────────────────────────────────────────────────────────────────
 
     def _detect(self, found: list[Detection], seen: Seen) -> None:
-        if not found:
-            return
-        assert self.baseline is not None
-        told = self.incidents.detect(found, backfill=self._is_past(found[0].time))
-        explain(self.baseline, told, found, seen)
-        states = {(t.episode.feature, t.episode.channel): t.state for t in told}
-        for detection in found:
-            # The first detection on a channel is the one that opened; what follows agrees with it.
-            role = states.pop((detection.feature, detection.channel), "agrees")
-            view = {
-                "model": self.model,
-                "version": self.version,
-                "role": role,
-                "detection": detection,
-            }
-            self.outputs.append(Output("detections", None, None, view=view))
-        self._tell(told)
-
-    def _hold(self, window: TumblingWindow, block: Block) -> None:
-        monitor = self.monitor
-        told = []
-        looks: dict[int, Look] = {}  # by how many blocks they go back: episodes share them
-        for key, episode in sorted(self.incidents.episodes.items()):
-            if block.start < episode.since:
-                continue  # it began inside this window: too early to say
-            # As many rows as the detection rested on: fewer could not show what it saw.
-            wanted = min(max(episode.rows, window.needed), MEMORY * window.needed)
-            size = window.reach(episode.since, wanted)
-            dirty: bool | None = False  # also where nothing is watched any more
-            if monitor is not None:
-                if not size:
-                    continue
-                if size not in looks:
-                    looks[size] = monitor.windows.look(window.newest(size))
-                whole = episode.alertname in DRIFT
-                dirty = monitor.windows.holds(episode.feature, episode.channel, looks[size], whole=whole)
-            if dirty is None:
-                continue
-            ended = self.incidents.judge(key, dirty, block.start + window.length)
-            if ended is not None:
-                told.append(ended)
-                if monitor is not None:
-                    monitor.forget(episode.feature)
-        if told and monitor is not None and self.incidents.incident is None:
-            monitor.forget(None)
-        self._tell(told)
-
-    def _tell(self, told: list[Transition]) -> None:
-        if told:
-            context = self._context()
-            self.outputs.extend(render_alert(transition, context) for transition in told)
-
-    def firing(self) -> list[dict[str, Any]]:
-        """The alerts of open episodes, as they were told when they opened."""
-        if not self.incidents.episodes:
-            return []
-        context = self._context()
-        return [
-            render_alert(
-                Transition(episode, episode.state, episode.opened, backfill=episode.backfill), context
-            ).view
-            for episode in self.incidents.episodes.values()
-        ]
+        if found:
+            assert self.baseline is not None
+            past = self._is_past(found[0].time)
+            self.outputs.extend(self.alarms.detect(found, self.baseline, seen, backfill=past))
 
     def _context(self) -> AlertContext:
         assert self.whole is not None
@@ -487,15 +359,3 @@ class Unit:
             generator_url=self._config.alert.generator_url,
             runbook_url=self._config.alert.runbook_url,
         )
-
-    def describe(self) -> dict[str, Any]:
-        """A few facts for people: what `status` and logs show."""
-        return {
-            "model": self.model,
-            "version": self.version,
-            "closed": None if self.closed == NEVER else rfc3339(self.closed),
-            "baseline": None if self.whole is None else self.whole.hash,
-            "config": self.settings.hash,
-            "open_panes": len(self.panes),
-            "open_episodes": len(self.incidents.episodes),
-        }

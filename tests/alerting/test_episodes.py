@@ -95,7 +95,7 @@ def test_two_features_are_one_incident() -> None:
         ["opened"] + ["joined"] * (len(told) // 2 - 1) + ["resolved"] * (len(told) // 2)
     )
     assert len({a["incident"] for a in alerts}) == 1
-    assert played.judge.units()[0].incidents.incident is None
+    assert played.judge.units()[0].alarms.incidents.incident is None
 
 
 def test_alerts_and_aggregates_fit_their_schemas(came_and_went: Played) -> None:

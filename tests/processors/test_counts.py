@@ -67,8 +67,8 @@ def test_rows_of_windows_add_up(log: dict[int, list[Record]], baselines: int, se
             assert sum(v["late"] for v in views) == fates["late"]
     for unit in played.judge.units():
         assert unit.expired == expected[unit.model, unit.version]["expired"]
-        assert not unit.panes
-        assert not unit.late
+        assert not unit.arrivals.panes
+        assert not unit.arrivals.late
 
 
 @ENOUGH

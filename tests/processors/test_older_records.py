@@ -56,7 +56,7 @@ def test_a_judge_goes_on_from_any_form(written: dict[str, Any]) -> None:
     (unit,) = judge.units()
     assert unit.baseline == activation.baseline
     assert unit.closed == written["closed"]
-    assert sorted(episode.id for episode in unit.incidents.episodes.values()) == written["episodes"]
+    assert sorted(episode.id for episode in unit.alarms.incidents.episodes.values()) == written["episodes"]
     assert {view["backfill"] for view in judge.firing()} == {False}
     assert all(view["annotations"]["summary"].startswith("loans 1: ") for view in judge.firing())
     # Old summaries in the log, a repeat among them, and then time goes on.

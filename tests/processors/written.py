@@ -50,8 +50,8 @@ def write() -> dict[str, Any]:
         for value in summaries:
             judge.take(decode_summary(value))
     (unit,) = judge.units()
-    assert unit.incidents.episodes
-    assert unit.panes
+    assert unit.alarms.incidents.episodes
+    assert unit.arrivals.panes
     record = encode_activation(activation)
     return {
         "metadata": observe.metadata(),
@@ -59,7 +59,7 @@ def write() -> dict[str, Any]:
         "state": [[text(o.key), text(o.value)] for o in cut(STAGE, 0, judge.checkpoint(), 42, {}, 900_000)],
         "baseline": [text(record.key), text(record.value)],
         "closed": unit.closed,
-        "episodes": sorted(e.id for e in unit.incidents.episodes.values()),
+        "episodes": sorted(e.id for e in unit.alarms.incidents.episodes.values()),
         "newest": observe.newest,
     }
 
