@@ -20,7 +20,7 @@ DATED = SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/de
 # also in the processes that a test or the demo starts.
 INSTALLED := env -u PYTHONPATH PYTHONSAFEPATH=1
 
-.PHONY: setup demo test lint format dist dependencies lock lock-upgrade clean
+.PHONY: setup demo test lint format pages dist dependencies lock lock-upgrade clean
 
 setup: $(WHEEL)
 
@@ -67,6 +67,10 @@ lint: $(LOCKED)
 format: $(LOCKED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The reference pages and the configuration's schema, from the code.
+pages: setup
+	@$(INSTALLED) $(BIN)/python -m stream_monitor.cli.pages
 
 # Adds what pyproject.toml newly asks for and leaves the rest as it is locked.
 lock: $(LOCKED)

@@ -1,22 +1,20 @@
-"""Writes docs/cli.md from the parser: `python -m stream_monitor.cli.reference docs/cli.md`.
+"""The text of docs/cli.md from the parser.
 
-Without a path the text goes to standard output. A command without a description and an option
+A command without a description and an option
 without help are errors, so the page cannot fall behind the code.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from stream_monitor.cli.main import build_parser
 
 _HEAD = """\
 # Command line
 
-<!-- Written by `python -m stream_monitor.cli.reference docs/cli.md`; change `cli/`, not this file. -->
+<!-- Written by `make pages`; change `cli/`, not this file. -->
 
 `--help` behind any command prints what stands here. Where a command has `--config`, it reads the
 [configuration](configuration.md); `KAFKA_BROKERS` wins over the file's `kafka.brokers`, and `--brokers` over both.
@@ -81,19 +79,3 @@ def _written(action: argparse.Action) -> str:
         )
         value = f" {word}".replace("|", "\\|")
     return ", ".join(f"`{option}{value}`" for option in action.option_strings)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the page to the path given, or to standard output."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m stream_monitor.cli.reference [path]\n")
-        return 2
-    if arguments:
-        Path(arguments[0]).write_text(reference(), encoding="utf-8")
-    else:
-        sys.stdout.write(reference())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,4 @@
-"""Writes docs/configuration.md: every key with its type, default and meaning.
-
-    python -m stream_monitor.config.reference docs/configuration.md
+"""The text of docs/configuration.md: every key with its type, default and meaning.
 
 Keys, types, limits and defaults are read from the classes of `settings`, whose docstrings head
 the sections. What a single key means stands below; a key without a meaning, and a meaning without
@@ -9,11 +7,9 @@ a key, is an error, so the page cannot fall behind the code.
 
 from __future__ import annotations
 
-import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from inspect import getdoc
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -104,7 +100,7 @@ alert.runbook_url: Written into each alert's annotations as `runbook_url`.
 _HEAD = """\
 # Configuration
 
-<!-- Written by `python -m stream_monitor.config.reference docs/configuration.md`; change `config/`, not this file. -->
+<!-- Written by `make pages`; change `config/`, not this file. -->
 
 One YAML file, the same for workers, replay and baselines. Every key has a default, so an empty file is a valid
 one, and a model that is not named is watched with the defaults. `stream-monitor validate monitor.yaml` reads a
@@ -236,19 +232,3 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
     if value is None or value in ("", {}):
         return "none"
     return f"`{value}`"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the page to the path given, or to standard output."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m stream_monitor.config.reference [path]\n")
-        return 2
-    if arguments:
-        Path(arguments[0]).write_text(reference(), encoding="utf-8")
-    else:
-        sys.stdout.write(reference())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,6 @@
 """The JSON Schema (draft 2020-12) of the configuration, for editors.
 
     stream-monitor config schema > config.v1.json
-    python -m stream_monitor.config.schema schemas/config.v1.json
 
 Types, limits and defaults are read from `settings`, descriptions are those of the reference page.
 What `load` accepts the schema accepts, and the other way round, but for what a schema cannot say:
@@ -18,12 +17,9 @@ What `load` accepts the schema accepts, and the other way round, but for what a 
 
 from __future__ import annotations
 
-import sys
 import types
 import typing
-from collections.abc import Sequence
 from inspect import getdoc
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -169,19 +165,3 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> dict[str, Any]:
 def schema_text() -> str:
     """The schema as it is written to a file."""
     return orjson.dumps(config_schema(), option=orjson.OPT_INDENT_2).decode() + "\n"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the schema to the path given, or to standard output."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m stream_monitor.config.schema [path]\n")
-        return 2
-    if arguments:
-        Path(arguments[0]).write_text(schema_text(), encoding="utf-8")
-    else:
-        sys.stdout.write(schema_text())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,13 @@
-"""Writes docs/sdk.md from the public names: `python -m stream_monitor.sdk.reference docs/sdk.md`.
+"""The text of docs/sdk.md from the public names.
 
-Without a path the text goes to standard output. A public name, method or property without a
+A public name, method or property without a
 docstring is an error.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stream_monitor import sdk
@@ -17,7 +15,7 @@ from stream_monitor import sdk
 _HEAD = """\
 # Python SDK
 
-<!-- Written by `python -m stream_monitor.sdk.reference docs/sdk.md`; change the docstrings. -->
+<!-- Written by `make pages`; change the docstrings. -->
 
 What runs in other people's programs: `from stream_monitor.sdk import ...`. It needs no extra of the
 package (`packs` makes large streams cheaper) and reads no configuration file: brokers and Kafka's client
@@ -84,19 +82,3 @@ def _default(value: Any) -> str:
     if inspect.isroutine(value) or inspect.isclass(value):
         return f" = {value.__name__}"
     return f" = {value!r}"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the page to the path given, or to standard output."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m stream_monitor.sdk.reference [path]\n")
-        return 2
-    if arguments:
-        Path(arguments[0]).write_text(reference(), encoding="utf-8")
-    else:
-        sys.stdout.write(reference())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,7 @@
-"""Writes `docs/metrics.md` from the catalogue: `python -m stream_monitor.serve.reference docs/metrics.md`.
-
-Without a path the text goes to standard output.
-"""
+"""The text of docs/metrics.md, from the catalogue."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_monitor.events.deadletter import REASONS
@@ -19,7 +14,7 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Metrics
 
-<!-- Written by `python -m stream_monitor.serve.reference docs/metrics.md`; change `serve/catalogue.py`, not this file. -->
+<!-- Written by `make pages`; change `serve/catalogue.py`, not this file. -->
 
 A worker serves these at `http://127.0.0.1:9465/metrics` (`worker.host`, `worker.port`), in the Prometheus text
 format or, where the scraper prefers it, OpenMetrics 1.0. `/healthz` answers 200 while the process lives; `/readyz`
@@ -86,19 +81,3 @@ def reference() -> str:
 def _table(queries: Sequence[Query]) -> str:
     rows = [f"| {query.question} | `{query.expression}` |" for query in queries]
     return "\n".join(["| question | PromQL |", "|---|---|", *rows]) + "\n"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the page to the path given, or to standard output."""
-    if len(arguments) > 1:
-        sys.stderr.write("usage: python -m stream_monitor.serve.reference [path]\n")
-        return 2
-    if arguments:
-        Path(arguments[0]).write_text(reference(), encoding="utf-8")
-    else:
-        sys.stdout.write(reference())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,16 +8,9 @@ import msgspec
 import pytest
 
 from stream_monitor.config import config_from, reference
-from stream_monitor.config.reference import SECTIONS, main
+from stream_monitor.config.reference import SECTIONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
-
-
-def test_page_is_up_to_date(tmp_path: Path) -> None:
-    assert main([str(tmp_path / "configuration.md")]) == 0
-    assert PAGE.read_text(encoding="utf-8") == (tmp_path / "configuration.md").read_text(encoding="utf-8"), (
-        "docs/configuration.md is old: run `python -m stream_monitor.config.reference docs/configuration.md`"
-    )
 
 
 def test_every_default_on_the_page_is_the_one_that_an_empty_file_gives() -> None:
@@ -58,10 +51,3 @@ def test_a_key_without_meaning_and_a_meaning_without_key_are_errors(monkeypatch:
     monkeypatch.setattr(reference, "meanings", lambda: {k: v for k, v in whole.items() if k != "kafka.group"})
     with pytest.raises(LookupError, match=r"kafka\.group has no meaning"):
         reference.reference()
-
-
-def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
-    assert capsys.readouterr().out == reference.reference()
-    assert main(["a", "b"]) == 2
-    assert "usage" in capsys.readouterr().err

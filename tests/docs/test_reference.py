@@ -1,4 +1,4 @@
-"""docs/cli.md and docs/sdk.md are what the code says, and the code says all of it."""
+"""What is written from the code is what the code says, and the code says all of it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from stream_monitor import sdk
-from stream_monitor.cli import main
+from stream_monitor.cli import main, pages
 from stream_monitor.cli import reference as cli_reference
+from stream_monitor.cli.pages import PAGES
 from stream_monitor.sdk import reference as sdk_reference
 from tests.docs.pages import ROOT
 
-PAGES = [("docs/cli.md", cli_reference), ("docs/sdk.md", sdk_reference)]
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_are_up_to_date(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == PAGES[path](), f"{path} is old: run `make pages`"
 
 
-@pytest.mark.parametrize(("page", "module"), PAGES, ids=[page for page, _ in PAGES])
-def test_pages_are_up_to_date(page: str, module: ModuleType, tmp_path: Path, capsys: Any) -> None:
-    assert module.main([str(tmp_path / "page.md")]) == 0
-    assert (ROOT / page).read_text(encoding="utf-8") == (tmp_path / "page.md").read_text(encoding="utf-8"), (
-        f"{page} is old: run `python -m {module.__name__} {page}`"
-    )
-    assert module.main([]) == 0
-    assert capsys.readouterr().out == (ROOT / page).read_text(encoding="utf-8")
-    assert module.main(["a", "b"]) == 2
+def test_pages_are_written_where_the_folders_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pages.main([str(tmp_path)]) == 2
+    assert f"not there: {tmp_path}/docs" in capsys.readouterr().err
+    for folder in ("docs", "schemas"):
+        (tmp_path / folder).mkdir()
+    assert pages.main([str(tmp_path)]) == 0
+    for path, text in PAGES.items():
+        assert (tmp_path / path).read_text(encoding="utf-8") == text()
+    assert pages.main(["a", "b"]) == 2
 
 
 def helped(capsys: pytest.CaptureFixture[str]) -> Iterator[tuple[str, str]]:
