@@ -103,6 +103,7 @@ class EmbeddedBroker:
         self.listeners = dict(listeners or {})
         self.heap = heap
         self.ready_timeout = ready_timeout
+        self._java: list[str] = []  # how Kafka is started, known from `start` on
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._ports: dict[str, int] = {}  # of `listeners`
@@ -142,6 +143,8 @@ class EmbeddedBroker:
         if self.running:
             return self
         self.stop()  # closes what a crashed one left
+        # What is not installed is said first: another port would not help.
+        self._java = [str(find_java()), "-cp", class_path()]
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.port is not None and not _is_free(self.port):
             raise BrokerError(
@@ -198,8 +201,8 @@ class EmbeddedBroker:
         cluster_id = self._format(settings)
         if self.log_path.exists():
             self.log_path.replace(self.folder / "broker.log.1")
-        command = [str(find_java()), f"-Xmx{self.heap}", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        command += ["-cp", class_path(), "kafka.Kafka", str(settings)]
+        command = [*self._java, f"-Xmx{self.heap}", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        command += ["kafka.Kafka", str(settings)]
         with self.log_path.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, str(_GRACE_S), *command],

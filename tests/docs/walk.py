@@ -189,6 +189,7 @@ class Walk:
 
     def _start(self, command: str, rule: RunsOn) -> None:
         if rule in (BROKER, WORKER):
+            command = re.sub(r"\s+# .*$", "", command)  # what is added belongs before a comment
             command = re.sub(r" --port \d+|$", " --port 0", command, count=1)
         if rule is WORKER and "REPLICA=" not in command:
             # Without a name of its own it takes the place of the one before, which the page has ended.
