@@ -106,14 +106,17 @@ def join_path(path: str, key: object) -> str:
 
 def _struct(value: Any, kind: type[msgspec.Struct], path: str, problems: Problems) -> dict[str, Any]:
     fields = typing.get_type_hints(kind, include_extras=True)
+    if kind is ModelConfig:
+        # A model inherits the field, and may not have a key for it: a hint must not name it.
+        del fields["out_of_orderness"]
     known = {}
     for key, item in _mapping(value, path, problems).items():
-        if key not in fields:
-            problems.add(unknown_key(path, key, fields))
-        elif kind is ModelConfig and key == "out_of_orderness":
+        if kind is ModelConfig and key == "out_of_orderness":
             problems.add(
                 f"`{join_path(path, key)}`: a partition carries many models, so set it under `defaults`"
             )
+        elif key not in fields:
+            problems.add(unknown_key(path, key, fields))
         else:
             known[key] = read(item, fields[key], join_path(path, key), problems)
     return known
