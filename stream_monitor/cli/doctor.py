@@ -46,7 +46,7 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
     try:
         config = read_config(args)
     except ConfigError as error:
-        yield Finding("fail", "config", str(error), "stream-monitor validate FILE")
+        yield Finding("fail", "config", str(error), "stream-monitor validate --config FILE")
         return
     source = str(args.config) if args.config else "defaults (no --config)"
     yield Finding("ok", "config", f"{source}, {len(config.models)} models, Kafka at {config.kafka.brokers}")

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import stream_monitor.cli as commands
 from stream_monitor.cli.extras import extra_of
+from stream_monitor.cli.options import CommandParser
 from stream_monitor.errors import StreamMonitorError
 
 _NO_COMMANDS = frozenset({"__main__", "main", "reference"})
@@ -31,7 +32,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     imports what it needs before it runs, so that `--help` has every command's own words and is
     fast all the same.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="stream-monitor", description="Watches the predictions of served models for drift and damage."
     )
     parser.add_argument("--version", action=_Version)

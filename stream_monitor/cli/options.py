@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stream_monitor.events.times import EARLIEST, LATEST, from_rfc3339
 
@@ -13,6 +13,23 @@ if TYPE_CHECKING:
 
 # argparse publishes no name for what add_subparsers() returns.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that answers itself for what it does not take; parsers made by it do likewise.
+
+    argparse hands what a command left over to the program's parser, whose usage names no option
+    of that command.
+    """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """All of it, or exit code 2 with this command's own usage."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            slip = not unknown[0].startswith("-") and getattr(found, "config", "given") is None
+            hint = f"; did you mean `--config {unknown[0]}`?" if slip else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found, unknown
 
 
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:

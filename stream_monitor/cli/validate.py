@@ -1,4 +1,4 @@
-"""`stream-monitor validate FILE`: read a configuration and the baselines that it names."""
+"""`stream-monitor validate`: read a configuration and the baselines that it names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def register(subparsers: Subparsers) -> None:
         description="Reads the file as a worker would, builds or reads each baseline that it names, and "
         "prints what holds for each model. Asks nothing of Kafka.",
     )
-    parser.add_argument("config", type=Path, metavar="FILE", help="the configuration (YAML)")
+    # As all other commands take it, and bare, for it is all that this one needs.
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--config", type=Path, metavar="FILE", help="the configuration (YAML)")
+    given.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the same without `--config`")
     parser.set_defaults(run=run)
 
 
@@ -28,9 +31,10 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0 where the file can be used; else the error says path and remedy."""
     from stream_monitor.config import load_config
 
-    config = load_config(args.config)
+    file: Path = args.config or args.file
+    config = load_config(file)
     models = len(config.models)
-    print(f"{args.config}: {models} model{'' if models == 1 else 's'}, Kafka at {config.kafka.brokers}")
+    print(f"{file}: {models} model{'' if models == 1 else 's'}, Kafka at {config.kafka.brokers}")
     if not models:
         print("no model is named: each is watched with the defaults and learned from its first events")
     for name in config.models:

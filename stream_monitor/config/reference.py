@@ -103,8 +103,8 @@ _HEAD = """\
 <!-- Written by `make pages`; change `config/`, not this file. -->
 
 One YAML file, the same for workers, replay and baselines. Every key has a default, so an empty file is a valid
-one, and a model that is not named is watched with the defaults. `stream-monitor validate monitor.yaml` reads a
-file as a worker would and says what holds for each model.
+one, and a model that is not named is watched with the defaults. `stream-monitor validate --config monitor.yaml`
+reads a file as a worker would and says what holds for each model.
 
 ```yaml
 kafka:

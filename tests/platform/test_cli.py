@@ -37,6 +37,52 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
     assert "usage: stream-monitor" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["worker", "doctor", "topics create", "config show", "config activate", "tick --watermark max"],
+)
+def test_a_config_without_its_option_is_answered_with_the_command_s_own_usage(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "m.yaml"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    name = command.partition(" --")[0]
+    assert said.startswith(f"usage: stream-monitor {name} [-h]")
+    assert "unrecognized arguments: m.yaml; did you mean `--config m.yaml`?\n" in said
+
+
+@pytest.mark.parametrize(
+    "arguments", ["worker --prot 9466", "worker --config a.yaml b.yaml", "broker --data d m.yaml"]
+)
+def test_no_config_is_suggested_where_none_can_be_meant(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments.split())
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: " in said
+    assert "did you mean" not in said
+
+
+def test_validate_takes_its_file_bare_or_by_the_option_of_all_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "monitor.yaml"
+    file.write_text("models: {loan: {}}\n")
+    said = []
+    for arguments in (["validate", str(file)], ["validate", "--config", str(file)]):
+        assert main(arguments) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    for wrong in ([], ["other.yaml", "--config", str(file)]):
+        with pytest.raises(SystemExit) as ended:
+            main(["validate", *wrong])
+        assert ended.value.code == 2
+        assert "usage: stream-monitor validate " in capsys.readouterr().err
+
+
 def test_an_error_of_ours_is_one_line_and_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
