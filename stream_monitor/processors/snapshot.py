@@ -118,7 +118,8 @@ def load_unit(unit: Unit, data: bytes, directory: BaselineDirectory) -> None:
     if meta["baseline"] is not None:
         unit.judge_by(unit.baselines[meta["baseline"]])
     known = unit.layouts()
-    if unit.monitor is not None:
+    # Without one it was saved by a version that could not set detectors to this baseline.
+    if unit.monitor is not None and meta["monitor"] is not None:
         unit.monitor.load(
             meta["monitor"],
             {k.removeprefix("monitor."): v for k, v in arrays.items() if k.startswith("monitor.")},

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from stream_monitor.alerting.budget import Budget
 from stream_monitor.alerting.render import AlertContext
 from stream_monitor.baselines.directory import resolve
@@ -80,6 +82,22 @@ class Unit:
         return DriftMonitor(
             baseline, self.settings, Budget(budget.false_alarms, budget.period, self.settings.pane)
         )
+
+    def _try_monitor(self, baseline: Baseline) -> DriftMonitor | None:
+        """The same, or None for a baseline that detectors cannot be set to.
+
+        There should be none (tests/monitors/test_any_baseline.py looks for it), but one that is not
+        known yet must cost its model the judging, not every model the worker, start after start.
+        """
+        try:
+            return self.new_monitor(baseline)
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError):
+            log.exception(
+                "model %s version %s: counted but not judged: no detector can be set to its baseline %s. "
+                "`stream-monitor baseline publish` another one, and please report this",
+                self.model, self.version, baseline.hash[:12],
+            )  # fmt: skip
+            return None
 
     def _window(self, length: int, since: int = NEVER) -> TumblingWindow:
         return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, self._needed(), since)
@@ -223,7 +241,7 @@ class Unit:
         """Detectors start anew on the features of the baseline that are watched; windows keep counts."""
         assert self.whole is not None
         self.baseline = judged(self.whole, self.settings)
-        self.monitor = None if self.baseline is None else self.new_monitor(self.baseline)
+        self.monitor = None if self.baseline is None else self._try_monitor(self.baseline)
         for window in self.windows:
             window.relayout(self.baseline, self._needed())
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
+from scipy.sparse import coo_array, eye_array
+from scipy.sparse.linalg import spsolve
 
 from stream_monitor.detectors.calibration import (
     ADWIN_DELTA_RUN_LENGTH,
@@ -18,6 +20,7 @@ from stream_monitor.detectors.calibration import (
     martingale_exponents,
 )
 from stream_monitor.detectors.channels import Channels
+from stream_monitor.detectors.page_hinkley import PageHinkley
 
 
 @settings(max_examples=100, deadline=None)
@@ -86,6 +89,64 @@ def test_threshold_is_never_above_the_proved_one_and_grows_with_the_run_length(
             np.stack([gap, -gap]) - DRIFT_ALLOWANCE * channels.sd[at], np.stack([p, p])
         )
         assert found[at] <= np.log(2 * run_length) / theta.min() * (1 + 1e-9) + 2e-6
+
+
+def exact_run_length(rate: float, allowance: float, threshold: float) -> float:
+    """Mean rows until max(0, S + x - rate - allowance) reaches the threshold, by its Markov chain on a grid.
+
+    The grid is one on which both steps are whole numbers, as nearly as one finds.
+    """
+    up, down = 1.0 - rate - allowance, rate + allowance
+    parts = np.arange(1, 400)
+    small, large = min(up, down), max(up, down)
+    grid = small / parts[np.argmin(np.abs(large / small * parts - np.rint(large / small * parts)))]
+    count = int(np.ceil(threshold / grid))
+    at = np.arange(count)
+    higher, lower = at + round(up / grid), np.maximum(at - round(down / grid), 0)
+    stays = higher < count
+    moves = coo_array(
+        (
+            np.concatenate([np.full(stays.sum(), rate), np.full(count, 1.0 - rate)]),
+            (np.concatenate([at[stays], at]), np.concatenate([higher[stays], lower])),
+        ),
+        shape=(count, count),
+    )
+    found = float(spsolve((eye_array(count) - moves).tocsc(), np.ones(count))[0])
+    return found if found > 0 else np.inf  # so long that rounding has its sign
+
+
+@pytest.mark.parametrize("unseen", [0, 40, 700, 900, 950, 990])
+@pytest.mark.parametrize("vif", [1.0, 20.0, 30.0, 50.0])
+def test_a_rates_run_length_is_that_of_the_exact_chain(
+    feature: Any, baseline: Any, unseen: int, vif: float
+) -> None:
+    """The higher the variance inflation, the less the baseline knows, and the wider the null."""
+    wanted = 1e5
+    values = [1000 - unseen, 0] if unseen < 1000 else [0, 0]
+    channels = Channels.build(
+        baseline(feature("a", values, unseen=unseen, form="categories", vif=vif)), effect_floor=0.002
+    )
+    at = next(i for i, (_, name) in enumerate(channels.names) if name == "unseen")
+    threshold = cusum_threshold(channels, wanted)[at]
+    mu, eps, k = channels.mu[at], channels.eps[at], DRIFT_ALLOWANCE * channels.sd[at]
+    for edge in (mu + eps, 1.0 - (mu - eps)):  # a fall of the rate is a rise of its complement
+        if edge > 0.0 and edge + k < 1.0 - 1e-3:
+            assert exact_run_length(edge, k, threshold) >= 0.78 * 2 * wanted
+
+
+@pytest.mark.parametrize("unseen", [990, 999, 1000])
+def test_a_channel_that_cannot_rise_has_a_threshold_all_the_same(
+    feature: Any, baseline: Any, unseen: int
+) -> None:
+    """Ids: in the rows that the baseline was judged with, each value was one that it had not seen."""
+    few = feature("id", [1000 - unseen, 0], unseen=unseen, form="categories", vif=1000.0)
+    channels = Channels.build(baseline(few), effect_floor=0.02)
+    threshold = cusum_threshold(channels, 1e9)
+    assert (threshold > 0.0).all()
+    found = PageHinkley(channels, threshold=threshold)
+    rows = np.array([0, 0, 0, 1000, 0, 0], dtype=np.int64)
+    for _ in range(100):
+        assert not found.update(channels.sums(rows)).alarm.any()
 
 
 @pytest.mark.parametrize(("delta", "length"), ADWIN_DELTA_RUN_LENGTH)

@@ -18,6 +18,7 @@ from stream_monitor.config import Config, ResolvedModel, config_from
 from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.errors import StateError
 from stream_monitor.events.times import from_rfc3339
+from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.records import Record
 from stream_monitor.windows.increments import decode_summary
@@ -225,3 +226,32 @@ def test_panes_stay_what_they_are(caplog: pytest.LogCaptureFixture) -> None:
         config.model("loans").hash
     }
     assert caplog.text.count("they cannot last 30s in the same `kafka.group`") == 1
+
+
+def test_a_baseline_that_no_detector_can_be_set_to_costs_its_model_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None is known (see tests/monitors/test_any_baseline.py), but a worker has the models of others too."""
+    made = DriftMonitor.__init__
+
+    def refuse(self: DriftMonitor, baseline: Baseline, settings: ResolvedModel, budget: Any) -> None:
+        if settings.name == "loans":
+            raise ValueError("every threshold must be positive and finite")
+        made(self, baseline, settings, budget)
+
+    config = small_config(learn=800)
+    log = drifting_log(6, minutes=20, rate=3.0, drift=(8, 16))
+    for p, records in drifting_log(7, minutes=20, rate=3.0, drift=(8, 16), model="cars").items():
+        log[p + 3] = [found._replace(partition=p + 3) for found in records]
+    both = ended(log)
+    published = [Activation(model, "*", 0, drifting_baseline()) for model in ("loans", "cars")]
+    whole = play(config, both, published, Play(1, batches=(40,)))
+    monkeypatch.setattr(DriftMonitor, "__init__", refuse)
+    broken = play(config, both, published, Play(1, batches=(40,), restart=0.1))
+    assert whole.said["cars"] == broken.said["cars"]
+    assert whole.views("alerts", "loans")
+    assert not broken.views("alerts", "loans")
+    counted = [[view["rows"] for view in played.views("aggregates", "loans")] for played in (whole, broken)]
+    assert counted[0] == counted[1]
+    assert {view["provisional"] for view in broken.views("aggregates", "loans")} == {True}
+    assert "model loans version 1: counted but not judged" in caplog.text
