@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from stream_monitor.baselines.baseline import Baseline
 from stream_monitor.baselines.build import build_baseline
 from stream_monitor.baselines.feature import FIRST_VALUE_BIN
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 """As many as a window test wants in each of its cells: with fewer nothing can be judged."""
-FEW_ROWS = 1000
-SHOWN = 5
 
 
 def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Baseline:
@@ -46,38 +42,6 @@ def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Basel
     if not any(profile.counts[FIRST_VALUE_BIN:].any() for profile in baseline.features):
         raise BaselineError(f"{source}: no column has a value, so there is nothing to compare with")
     return baseline
-
-
-def weaknesses(baseline: Baseline) -> list[str]:
-    """What a user should know of a reference that can be used, but says little."""
-    found = []
-    if baseline.rows < FEW_ROWS:
-        found.append(
-            f"only {baseline.rows} rows: no more than coarse changes can be told from chance "
-            f"(from {FEW_ROWS} on it is better, from 20,000 on good)"
-        )
-    for what, names in (
-        ("have no value, so any value will count as unseen", _without_values(baseline)),
-        ("have one value only, so any other will count as unseen", _constant(baseline)),
-    ):
-        if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            found.append(f"features that {what}: {', '.join(names[:SHOWN])}{more}")
-    return found
-
-
-def _without_values(baseline: Baseline) -> list[str]:
-    return sorted(one.name for one in baseline.features if not one.counts[FIRST_VALUE_BIN:].any())
-
-
-def _constant(baseline: Baseline) -> list[str]:
-    """Features of which all values are one: in a bin of one value, or in quantiles without any width."""
-    return sorted(
-        one.name
-        for one in baseline.features
-        if np.count_nonzero(one.counts[FIRST_VALUE_BIN:]) == 1
-        and (one.form == "categories" or one.low == one.high)
-    )
 
 
 def read_profile(path: Path) -> Baseline:

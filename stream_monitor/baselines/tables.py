@@ -153,8 +153,11 @@ def _typed_column(source: str, name: str, array: pa.Array) -> Column:
         return category(array)
     if _is_text(kind):
         return category(array.cast(pa.large_string()))
+    # A column of times that came here was not mapped, which is more likely forgotten than meant.
+    times = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    role = "name it under `columns.timestamp` if it is the rows' time, or " if times else ""
     raise BaselineError(
-        f"{source}: column {name!r} has type {kind}, which is no feature; "
+        f"{source}: column {name!r} has type {kind}, which is no feature; {role}"
         "name the features that you want under `features`"
     )
 

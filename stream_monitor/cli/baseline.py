@@ -52,20 +52,21 @@ def register(subparsers: Subparsers) -> None:
 
 def run_create(args: argparse.Namespace) -> int:
     """Builds, writes, and says what was found."""
-    from stream_monitor.baselines.named import baseline_of_rows, weaknesses
+    from stream_monitor.baselines.named import baseline_of_rows
+    from stream_monitor.cli.trial import told, try_baseline
 
-    baseline = baseline_of_rows(args.files, read_config(args), args.model)
+    config = read_config(args)
+    baseline = baseline_of_rows(args.files, config, args.model)
+    try_baseline(config, args.model, baseline, ", ".join(map(str, args.files)))
     try:
         args.out.write_bytes(baseline.to_json())
     except OSError as error:
         raise BaselineError(f"{args.out}: cannot be written: {error.strerror}") from error
-    inflation = "not estimated: too few panes of event time" if baseline.provisional else "estimated"
     print(f"{args.out}: {baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash}")
-    print(f"variance inflation by time: {inflation}")
-    for weakness in weaknesses(baseline):
-        print(f"note: {weakness}")
-    if baseline.left_out:
-        print(f"{baseline.left_out} features left out: `limits.max_features`")
+    if not baseline.provisional:
+        print(f"variance inflation by time: estimated from {baseline.vif_panes} panes")
+    for line in told(config, args.model, baseline):
+        print(line)
     return 0
 
 

@@ -57,26 +57,32 @@ def _examine(args: argparse.Namespace) -> Iterator[Finding]:
 
 def _baselines(config: Config) -> Iterator[Finding]:
     """Those that the configuration names."""
-    from stream_monitor.baselines.named import load_baseline, weaknesses
+    from stream_monitor.baselines.describe import notes, why_provisional
+    from stream_monitor.baselines.named import load_baseline
+    from stream_monitor.cli.trial import try_baseline
     from stream_monitor.engines.doctor import Finding
 
     for model in config.models:
         check = f"baseline of {model}"
         try:
             baseline = load_baseline(config, model)
+            if baseline is not None:
+                try_baseline(config, model, baseline, config.models[model].baseline or "")
         except BaselineError as error:
             yield Finding("fail", check, str(error), "stream-monitor baseline create")
             continue
         if baseline is None:
             continue
-        for weakness in weaknesses(baseline):
-            yield Finding("warn", check, weakness)
+        settings = config.model(model)
+        for note in notes(baseline, settings):
+            yield Finding("warn", check, note)
         told = f"{baseline.rows} rows, {len(baseline.features)} features"
-        if baseline.provisional:
+        why = why_provisional(baseline, settings)
+        if why is not None:
             yield Finding(
                 "warn",
                 check,
-                f"{told}, provisional: variance inflation was not estimated",
+                f"{told}, provisional: variance inflation was not estimated: {why}",
                 "rows with timestamps over at least 200 panes",
             )
         else:

@@ -17,8 +17,9 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "validate",
         help="check a configuration file",
-        description="Reads the file as a worker would, builds or reads each baseline that it names, and "
-        "prints what holds for each model. Asks nothing of Kafka.",
+        description="Reads the file as a worker would, builds or reads each baseline that it names, tries "
+        "each model's detectors on it, and prints what holds for each model: features and their kinds, and "
+        "what is likely not meant. Asks nothing of Kafka.",
     )
     # As all other commands take it, and bare, for it is all that this one needs.
     given = parser.add_mutually_exclusive_group(required=True)
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print("no model is named: each is watched with the defaults and learned from its first events")
     for name in config.models:
         print(_describe(config.model(name)))
-        print(f"  baseline: {_baseline(config, name)}")
+        _tell_baseline(config, name)
     return 0
 
 
@@ -55,12 +56,18 @@ def _describe(model: ResolvedModel) -> str:
     )
 
 
-def _baseline(config: Config, name: str) -> str:
-    from stream_monitor.baselines.named import load_baseline, weaknesses
+def _tell_baseline(config: Config, name: str) -> None:
+    from stream_monitor.baselines.named import load_baseline
+    from stream_monitor.cli.trial import told, try_baseline
 
     baseline = load_baseline(config, name)
     if baseline is None:
-        return f"learned from the first {config.model(name).learn.events} events, unless one is published"
-    state = ", provisional: variance inflation was not estimated" if baseline.provisional else ""
-    notes = "".join(f"\n  note: {weakness}" for weakness in weaknesses(baseline))
-    return f"{baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash[:16]}{state}{notes}"
+        events = config.model(name).learn.events
+        print(f"  baseline: learned from the first {events} events, unless one is published")
+        return
+    features = f"{len(baseline.features)} features"
+    print(f"  baseline: {baseline.rows} rows, {features}, hash {baseline.hash[:16]}")
+    # Told before it is tried: why it cannot be used is often among the notes.
+    for line in told(config, name, baseline):
+        print(f"  {line}")
+    try_baseline(config, name, baseline, config.models[name].baseline or "")

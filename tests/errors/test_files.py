@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stream_monitor.detectors.calibration import cusum_threshold
+from stream_monitor.detectors.channels import Channels
+from stream_monitor.events.columns import FloatArray
 from tests.errors.conftest import Command
 
 ROWS = [f"2026-01-01T00:{i // 60:02d}:{i % 60:02d}Z" for i in range(600)]
@@ -107,9 +110,92 @@ def test_a_weak_reference_is_used_and_its_weakness_said(tmp_path: Path, command:
 
 
 def test_a_good_reference_has_no_notes(tmp_path: Path, command: Command) -> None:
-    file = parquet(tmp_path / "good.parquet", age=[i % 97 for i in range(3000)])
+    times = [f"2026-01-01T{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}Z" for i in range(3000)]
+    ages = [i % 97 for i in range(3000)]
+    file = parquet(tmp_path / "good.parquet", age=ages, prediction=ages, timestamp=times)
     said = command("baseline", "create", file, "--out", tmp_path / "p.json", "--model", "m")
     assert (said.code, "note:" in said.out) == (0, False)
+    assert "\nfeatures: age number, prediction number\n" in said.out
+    assert "\nvariance inflation by time: estimated from 300 panes\n" in said.out
+
+
+def test_columns_that_nobody_mapped_are_shown_and_asked_about(tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "rows.csv"
+    lines = [f"2026-01-{1 + i % 20:02d},{i % 7},{i % 2 == 0},0.{i}\n" for i in range(600)]
+    file.write_text("ts,age,app,y_prob\n" + "".join(lines))
+    config = tmp_path / "monitor.yaml"
+    config.write_text("models: {m: {baseline: rows.csv}}\n")
+    for said in (
+        command("validate", config),
+        command("baseline", "create", file, "--out", tmp_path / "p.json", "--model", "m"),
+    ):
+        assert said.code == 0
+        assert "features: age number, app boolean, ts category (20 values), y_prob number\n" in said.out
+        assert "provisional: variance inflation was not estimated: the rows have no times\n" in said.out
+        assert "note: no column `timestamp`: `ts` looks like times: `columns: {timestamp: ts}`" in said.out
+        assert "is it `y_prob`? then `columns: {prediction: y_prob}`" in said.out
+
+
+def test_a_column_of_times_that_nobody_mapped_is_refused_with_its_role(
+    tmp_path: Path, command: Command
+) -> None:
+    parquet(tmp_path / "rows.parquet", ts=pa.array(range(600), pa.timestamp("us")), age=list(range(600)))
+    config = tmp_path / "monitor.yaml"
+    config.write_text("models: {m: {baseline: rows.parquet}}\n")
+    said = command("validate", config)
+    assert said.code == 1
+    assert "column 'ts' has type timestamp[us], which is no feature; name it under `columns.timestamp`" in (
+        said.err
+    )
+
+
+def test_a_long_list_of_features_breaks_between_them_and_is_cut(tmp_path: Path, command: Command) -> None:
+    columns = {f"a rather long name {i}": list(range(600)) for i in range(60)}
+    said = command(
+        *("baseline", "create", parquet(tmp_path / "wide.parquet", **columns)),
+        *("--out", tmp_path / "p.json", "--model", "m"),
+    )
+    lines = said.out.partition("features: ")[2].partition("\nprovisional")[0].splitlines()
+    assert len(lines) > 5
+    assert all(line.endswith("number,") for line in lines[:-1])
+    assert lines[-1].endswith("number, and 20 more")
+
+
+def test_a_reference_that_a_worker_could_not_judge_by(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def threshold(channels: Channels, run_length: float) -> FloatArray:
+        if any(feature == "age" for feature, _ in channels.names):
+            raise ValueError("every threshold must be positive and finite")
+        return cusum_threshold(channels, run_length)
+
+    monkeypatch.setattr("stream_monitor.detectors.page_hinkley.cusum_threshold", threshold)
+    file = csv(tmp_path / "rows.csv", lambda i: f"{i % 7},{i % 5}", header="timestamp,age,size")
+    config = tmp_path / "monitor.yaml"
+    config.write_text("models: {m: {baseline: rows.csv}}\n")
+    for said in (
+        command("validate", config),
+        command("baseline", "create", file, "--out", tmp_path / "p.json", "--model", "m"),
+        command("baseline", "create", file, "--out", tmp_path / "p.json", "--model", "m", "--config", config),
+    ):
+        assert said.code == 1
+        assert "rows.csv: feature 'age' cannot be watched: every threshold must be positive" in said.err
+        assert "leave it out by `models.m.features`" in said.err
+    assert not (tmp_path / "p.json").exists()
+    assert "features: age number, size number\n" in command("validate", config).out, "told before it is tried"
+    assert "feature 'age' cannot be watched" in command("doctor", "--config", config, "--port", "0").out
+    config.write_text("models: {m: {baseline: rows.csv, features: [size]}}\n")
+    assert command("validate", config).code == 0
+
+
+def test_a_reference_that_fits_no_message(tmp_path: Path, command: Command) -> None:
+    csv(tmp_path / "rows.csv", lambda i: os.urandom(40).hex(), header="timestamp,key")
+    config = tmp_path / "monitor.yaml"
+    config.write_text("models: {m: {baseline: rows.csv}}\nlimits: {max_message_bytes: 10000}\n")
+    said = command("validate", config)
+    assert said.code == 1
+    assert "rows.csv: baseline of model 'm': " in said.err
+    assert "profile fewer features or categories" in said.err
 
 
 def test_a_column_that_is_not_there_is_named_with_the_nearest(tmp_path: Path, command: Command) -> None:
