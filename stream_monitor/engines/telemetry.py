@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
+
+from stream_monitor.processors.readiness import Readiness
 
 ABORT_REASONS = ("rebalance", "fenced", "timeout", "broker", "message", "other")
 """Why transactions are given up: the group is rebalancing; another producer has this id; a call took
@@ -40,8 +42,8 @@ class Telemetry(Protocol):
     def alert(self, view: Mapping[str, Any]) -> None:
         """An alert that was committed."""
 
-    def judging(self, partition: int | str, models: Collection[tuple[str, str]]) -> None:
-        """All (model, version) that are judged in a partition now."""
+    def judging(self, partition: int | str, models: Mapping[tuple[str, str], Readiness]) -> None:
+        """All (model, version) of a partition now, and whether each is judged or still learns."""
 
     def restored(self, aggregates: Iterable[Mapping[str, Any]], alerts: Iterable[Mapping[str, Any]]) -> None:
         """What restored state says was told last of each window, and which alerts fire."""

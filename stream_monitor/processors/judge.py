@@ -21,6 +21,7 @@ from stream_monitor.config.records import ConfigActivation
 from stream_monitor.errors import ConfigError, StateError
 from stream_monitor.processors.bodies import Bodies
 from stream_monitor.processors.observe import GROUP_HEADER
+from stream_monitor.processors.readiness import Readiness, readiness
 from stream_monitor.processors.snapshot import dump_clock, dump_unit, load_clock, load_unit
 from stream_monitor.processors.unit import Unit
 from stream_monitor.records import Output, Record
@@ -240,6 +241,10 @@ class JudgePartition:
     def names(self) -> frozenset[tuple[str, str]]:
         """(model, version) of all units."""
         return frozenset((model, version) for model, units in self.models.items() for version in units)
+
+    def readiness(self) -> dict[tuple[str, str], Readiness]:
+        """By (model, version), whether it is judged or still learns."""
+        return {(unit.model, unit.version): readiness(unit) for unit in self.units()}
 
     def units(self) -> list[Unit]:
         """All of them, sorted by model and version."""

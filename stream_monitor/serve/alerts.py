@@ -9,7 +9,7 @@ from stream_monitor.alerting.episodes import ALERTNAMES, State
 from stream_monitor.alerting.render import SEVERITY
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
 Cause = tuple[str, str, str, str, str, str]
 """Labels of `stream_monitor_detections_total` in its order."""
@@ -17,6 +17,8 @@ Told = tuple[str, str, str]
 """Labels of `stream_monitor_alerts_total` in its order."""
 Group = tuple[str, str, str, str]
 """Labels of `stream_monitor_alerts_firing` in its order."""
+Firing = tuple[str, str, str, str]
+"""Labels of `stream_monitor_feature_firing` in its order."""
 STATES: tuple[str, ...] = get_args(State)
 
 
@@ -127,6 +129,12 @@ class AlertStore:
         """(labels, messages), sorted."""
         return sorted(self._causes.items())
 
-    def firing_features(self) -> Iterable[tuple[str, str, str]]:
-        """(model, version, feature) of every alert that fires."""
-        return {(*alert.group[:2], alert.feature) for alert in self._firing.values()}
+    def firing_features(self) -> list[Firing]:
+        """Labels of every feature that an alert fires for, sorted."""
+        return sorted(
+            {
+                (alert.group[0], alert.group[1], alert.feature, alert.group[2])
+                for alert in self._firing.values()
+                if alert.feature
+            }
+        )

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
-Group = Literal["worker", "window", "feature", "alert", "exporter"]
+Group = Literal["worker", "model", "window", "feature", "alert", "exporter"]
 
 MAX_LABEL = 250
 """Characters of a label value; longer ones are cut and end in a hash of the whole."""
@@ -71,6 +71,7 @@ def label(value: object) -> str:
 
 
 _STAGE = ("stage",)
+_VERSION = ("model", "version")
 _WINDOW = ("model", "version", "window")
 _FEATURE = ("model", "version", "feature", "window")
 
@@ -149,6 +150,32 @@ WATERMARK_DELAY = Metric(
     unit="seconds",
 )
 
+# Each (model, version), from its first event on.
+BASELINE_READY = Metric(
+    "stream_monitor_baseline_ready",
+    "gauge",
+    "model",
+    _VERSION,
+    "1 where a model version is judged by a baseline; 0 while it has none and learns, and where nothing of "
+    "its baseline is watched: then nothing drifts and nothing fires, whatever comes. Never left out by the "
+    "series limit.",
+)
+LEARNED = Metric(
+    "stream_monitor_learned_events",
+    "gauge",
+    "model",
+    _VERSION,
+    "Events that the baseline was made of; while there is none, those so far that it will be learned from. "
+    "Never left out by the series limit.",
+)
+LEARN = Metric(
+    "stream_monitor_learn_events",
+    "gauge",
+    "model",
+    _VERSION,
+    "Events that it takes to learn a baseline (`learn.events`). Never left out by the series limit.",
+)
+
 # The latest window of each (model, version, window length).
 WINDOW_EVENTS = Metric(
     "stream_monitor_window_events", "gauge", "window", _WINDOW, "Events in the latest window."
@@ -182,7 +209,8 @@ WINDOW_PROVISIONAL = Metric(
     "window",
     _WINDOW,
     "1 where the baseline is too short for its variance inflation to be estimated, so that the window's "
-    "verdicts are provisional; else 0.",
+    "verdicts are provisional, and where there is no baseline (`stream_monitor_baseline_ready` 0), so that "
+    "there are none; else 0.",
 )
 LATENCY = Metric(
     "stream_monitor_latency_seconds",
@@ -292,6 +320,14 @@ FIRING = Metric(
     "alert",
     ("model", "version", "alertname", "severity"),
     "Alerts that fire now; 0 from when a model version is judged here. Never left out by the series limit.",
+)
+FEATURE_FIRING = Metric(
+    "stream_monitor_feature_firing",
+    "gauge",
+    "alert",
+    ("model", "version", "feature", "alertname"),
+    "1 while an alert of this name fires for the feature; else there is no series. Where the series limit "
+    "has no room for all, those first by name.",
 )
 
 # The exporter about itself.

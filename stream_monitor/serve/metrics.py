@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric as Family
 
+    from stream_monitor.processors.readiness import Readiness
+
 log = logging.getLogger(__name__)
 
 _JUDGE = "judge"
@@ -57,7 +59,7 @@ class Metrics:
         self._limit = series_limit
         self._configured = frozenset(configured)
         self._activity = Activity(stages)
-        self._judged: dict[str, frozenset[tuple[str, str]]] = {}  # by partition
+        self._judged: dict[str, dict[tuple[str, str], Readiness]] = {}  # by partition
         self._windows = WindowStore(max_windows=series_limit, max_features=10 * series_limit)
         self._alerts = AlertStore(max_causes=max(1, series_limit // 4), max_firing=series_limit)
         self._left_out = 0  # series, summed over scrapes
@@ -120,23 +122,22 @@ class Metrics:
         for view in alerts:
             self._take("alert", self._alerts.follow, view)
 
-    def judging(self, partition: int | str, models: Collection[tuple[str, str]]) -> None:
-        """All (model, version) that are judged in a partition now; the series of others end."""
-        now = frozenset(models)
+    def judging(self, partition: int | str, models: Mapping[tuple[str, str], Readiness]) -> None:
+        """All (model, version) of a partition now, and whether each is judged; the series of others end."""
+        now = dict(models)
         with self._lock:
-            before = self._judged.get(str(partition), frozenset())
-            if now == before:
-                return
+            before = self._judged.get(str(partition), {})
             self._judged[str(partition)] = now
-            self._forget(before - now)
-            self._alerts.begin(now - before)
+            if now.keys() != before.keys():
+                self._forget(before.keys() - now.keys())
+                self._alerts.begin(now.keys() - before.keys())
 
     def drop_partition(self, stage: str, partition: int | str) -> None:
         """A partition was given up: its gauges end, and the series of the models judged there."""
         with self._lock:
             self._activity.drop(stage, str(partition))
             if stage == _JUDGE:
-                self._forget(self._judged.pop(str(partition), frozenset()))
+                self._forget(self._judged.pop(str(partition), {}))
 
     def _forget(self, models: Collection[tuple[str, str]]) -> None:
         self._windows.drop(models)
@@ -163,7 +164,8 @@ class Metrics:
                 self._alerts.firing(),
                 self._alerts.told(),
                 self._alerts.causes(),
-                frozenset(self._alerts.firing_features()),
+                self._alerts.firing_features(),
+                sorted({name: at for models in self._judged.values() for name, at in models.items()}.items()),
                 self._configured,
             )
             forgotten = {"aggregate": self._windows.evicted, "alert": self._alerts.overflow}

@@ -27,9 +27,9 @@ answers 503, with the reason, until every stage has restored what it was assigne
 - The values of a window end when it is stale: the watermark is five minutes, and three window lengths, behind its
   end. `stream_monitor_window_end_timestamp_seconds` stays, and says since when there is nothing. It ends with a
   version that was replaced: when its model's newest window is a day (and three window lengths) further.
-- One scrape holds a limited number of series with a model label (`worker.series_limit`, 20,000). What a window says as a
-  whole, alert counts and firing alerts are always there. Then come features, whole ones only: drifted or firing ones,
-  those of models that the configuration names, the others; each by when it was first seen, which is part of the
+- One scrape holds a limited number of series with a model label (`worker.series_limit`, 20,000). Whether a model
+  version is judged, what a window says as a whole, alert counts and firing alerts are always there. Then come the names
+  of features that fire, then features, whole ones only: drifted or firing ones, those of models that the configuration names, the others; each by when it was first seen, which is part of the
   model's state, so that a restart or a move changes nothing. `stream_monitor_series_left_out` says what this scrape
   left out, `stream_monitor_omitted_series_total` adds it up.
 - Counters begin at zero for every label value that can be known, so that `increase()` sees the first event. What is
@@ -39,6 +39,7 @@ answers 503, with the reason, until every stage has restored what it was assigne
 
 _GROUPS: dict[Group, str] = {
     "worker": "The worker",
+    "model": "A model version",
     "window": "A window of a model version",
     "feature": "A feature in a window",
     "alert": "Alerts",

@@ -1,10 +1,11 @@
 """From the latest windows and alerts to metric families, within a limit of series.
 
-Always exported: what a window says as a whole (events, end, largest scores, drifted features),
-alert counts and firing alerts. What the limit leaves is filled with features, whole ones only, all
-windows of each: drifted or firing first, then those of models that the configuration names, then
-by when a feature was first seen. That time comes from the state, so the choice is the same at
-every scrape, after a restart and at another owner, until a feature's state changes.
+Always exported: whether a model version is judged, what a window says as a whole (events, end,
+largest scores, drifted features), alert counts and firing alerts. What the limit leaves is filled
+with the names of features that fire, then with features, whole ones only, all windows of each:
+drifted or firing first, then those of models that the configuration names, then by when a feature
+was first seen. That time comes from the state, so the choice is the same at every scrape, after a
+restart and at another owner, until a feature's state changes.
 
 A window is stale when the watermark has left it behind: the model has no traffic. Its values end
 then; its end stays, and says since when there are none.
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.core import Metric as Family
 
-    from stream_monitor.serve.alerts import Cause, Group, Told
+    from stream_monitor.processors.readiness import Readiness
+    from stream_monitor.serve.alerts import Cause, Firing, Group, Told
 
 STALE_SECONDS = 300.0
 STALE_LENGTHS = 3
@@ -43,7 +45,8 @@ class Snapshot:
     firing: Sequence[tuple[Group, int]]
     told: Sequence[tuple[Told, int]]
     causes: Sequence[tuple[Cause, int]]
-    firing_features: Collection[tuple[str, str, str]]
+    firing_features: Sequence[Firing]
+    judged: Sequence[tuple[tuple[str, str], Readiness]]  # by model and version
     configured: Collection[str]  # models
 
     def stale(self, window: Window) -> bool:
@@ -59,10 +62,29 @@ def families(snapshot: Snapshot, limit: int) -> tuple[list[Family], int]:
     What is always exported may pass the limit by itself.
     """
     current = [window for window in snapshot.windows if not snapshot.stale(window)]
-    made = [_window_ends(snapshot.windows), *_window_families(current), *_alert_families(snapshot)]
-    room = limit - sum(len(family.samples) for family in made)
-    features, left_out = _feature_families(_ranked(snapshot, current), max(room, 0))
-    return [*made, *features], left_out
+    made = [
+        *_readiness_families(snapshot),
+        _window_ends(snapshot.windows),
+        *_window_families(current),
+        *_alert_families(snapshot),
+    ]
+    room = max(0, limit - sum(len(family.samples) for family in made))
+    firing = snapshot.firing_features[:room]
+    features, left_out = _feature_families(_ranked(snapshot, current), room - len(firing))
+    left_out += len(snapshot.firing_features) - len(firing)
+    return [*made, _firing(firing), *features], left_out
+
+
+def _readiness_families(snapshot: Snapshot) -> list[Family]:
+    ready = catalogue.BASELINE_READY.gauge()
+    learned = catalogue.LEARNED.gauge()
+    learn = catalogue.LEARN.gauge()
+    for name, readiness in snapshot.judged:
+        labels = [label(part) for part in name]
+        ready.add_metric(labels, float(readiness.ready))
+        learned.add_metric(labels, readiness.events)
+        learn.add_metric(labels, readiness.wanted)
+    return [ready, learned, learn]
 
 
 def _window_ends(windows: Sequence[Window]) -> Family:
@@ -109,6 +131,13 @@ def _alert_families(snapshot: Snapshot) -> list[Family]:
     return [told, detections, firing]
 
 
+def _firing(features: Sequence[Firing]) -> Family:
+    firing = catalogue.FEATURE_FIRING.gauge()
+    for feature in features:
+        firing.add_metric([label(part) for part in feature], 1.0)
+    return firing
+
+
 @dataclass(slots=True)
 class _Feature:
     """One feature in all windows of a model version."""
@@ -132,13 +161,14 @@ class _Feature:
 
 def _ranked(snapshot: Snapshot, windows: Sequence[Window]) -> list[_Feature]:
     found: dict[tuple[str, str, str], _Feature] = {}
+    firing = {key[:3] for key in snapshot.firing_features}
     for window in windows:
         model, version, length = window.key
         for name, values in window.features():
             key = model, version, name
             feature = found.get(key)
             if feature is None:
-                quiet = key not in snapshot.firing_features
+                quiet = key not in firing
                 feature = found[key] = _Feature(key, model not in snapshot.configured, quiet, math.inf, [])
             feature.quiet &= values[DRIFTED_FIELD] != 1.0
             feature.first_seen = min(feature.first_seen, values[FIRST_SEEN_FIELD])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from stream_monitor import codec
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.records import Activation
+from stream_monitor.config import config_from
+from stream_monitor.events.columns import is_prediction
 from stream_monitor.processors.judge import JudgePartition
+from stream_monitor.processors.readiness import Readiness
 from stream_monitor.records import Output
 from stream_monitor.serve.metrics import Metrics
 from tests.processors.harness import Play, Played, play
@@ -44,7 +48,7 @@ def by_id(views: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def exporter(judge: JudgePartition) -> Metrics:
     metrics = Metrics(clock=lambda: 2e9)
-    metrics.judging(0, judge.names())
+    metrics.judging(0, judge.readiness())
     metrics.watermark("judge", 0, judge.clock.value)
     return metrics
 
@@ -92,6 +96,45 @@ def test_views_and_series_before_a_move_and_behind_it(learned: bool) -> None:
     assert revised
     assert drifted
     assert firing
+
+
+def test_how_far_a_model_is_with_learning_goes_with_its_state() -> None:
+    """It learns until it has 300 events, and version 2 takes the baseline over with its first pane."""
+    seen: list[dict[tuple[str, str], Readiness]] = []
+    for records in (0, 60, 120, 640, 900):
+        played, judge = cut([], records)
+        assert played.judge.readiness() == judge.readiness()
+        assert judge.readiness().keys() == judge.names()
+        seen.append(judge.readiness())
+    one = [at["loans", "1"] for at in seen if at]
+    assert [at.wanted for at in one] == [300] * len(one)
+    assert [at.ready for at in one] == sorted(at.ready for at in one)
+    learning = [at.events for at in one if not at.ready]
+    assert learning == sorted(set(learning))
+    assert 0 < learning[-1] < 300
+    learned = {at.events for at in one if at.ready}
+    assert len(learned) == 1
+    assert min(learned) >= 300
+    assert seen[-1]["loans", "2"] == one[-1]
+
+
+def test_a_published_baseline_is_told_before_the_first_pane_closes() -> None:
+    published = [Activation("loans", "*", 0, drifting_baseline())]
+    played, judge = cut(published, 3)
+    assert not played.views("aggregates")
+    assert judge.readiness() == played.judge.readiness()
+    assert {at.ready for at in judge.readiness().values()} == {True}
+    assert {at.events for at in judge.readiness().values()} == {drifting_baseline().rows}
+
+
+def test_a_baseline_of_which_nothing_is_watched_judges_nothing() -> None:
+    config = config_from({"models": {"loans": {"features": ["no such"]}}}, env={})
+    baseline = drifting_baseline()
+    kept = tuple(profile for profile in baseline.features if not is_prediction(profile.name))
+    published = [Activation("loans", "*", 0, replace(baseline, features=kept))]
+    log = {partition: batch[:250] for partition, batch in LOG.items()}
+    played = play(config, log, published)
+    assert {at.ready for at in played.judge.readiness().values()} == {False}
 
 
 def test_a_feature_is_known_since_the_window_that_showed_it_first() -> None:

@@ -15,11 +15,12 @@ from stream_monitor.alerting.episodes import State, alertname
 from stream_monitor.engines.telemetry import ABORT_REASONS
 from stream_monitor.events.deadletter import REASONS
 from stream_monitor.events.times import LATEST
+from stream_monitor.processors.readiness import Readiness
 from stream_monitor.serve.catalogue import METRICS
 from stream_monitor.serve.metrics import Metrics
 from stream_monitor.windows.panes import floor_to
 from tests.serve.exposition import scrape, text
-from tests.serve.views import aggregate, alert, feature
+from tests.serve.views import aggregate, alert, feature, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ def test_every_counter_starts_at_zero_with_every_value_of_its_labels() -> None:
 
 def test_alerts_of_a_model_start_at_zero_with_its_first_commit() -> None:
     metrics = Metrics()
-    metrics.judging(0, {("m", "1")})
+    metrics.judging(0, judged(("m", "1")))
     of = {"model": "m", "version": "1"}
     read = scrape(metrics.registry)
     told = {dict(key)["state"]: value for key, value in read.named("stream_monitor_alerts_total").items()}
@@ -65,15 +66,38 @@ def test_alerts_of_a_model_start_at_zero_with_its_first_commit() -> None:
     firing = {dict(key)["alertname"] for key in read.named("stream_monitor_alerts_firing")}
     assert firing == {alertname(f, c) for f in ("age", "prediction") for c in CHANNELS}
     metrics.alert(alert())
-    metrics.judging(0, {("m", "1"), ("m", "2")})  # what is there goes on
+    metrics.judging(0, judged(("m", "1"), ("m", "2")))  # what is there goes on
     read = scrape(metrics.registry)
     assert read.one("stream_monitor_alerts_total", **of, state="opened") == 1
     assert read.one("stream_monitor_alerts_total", **of | {"version": "2"}, state="opened") == 0
     group = {"alertname": "FeatureDrift", "severity": "warning"}
     assert read.one("stream_monitor_alerts_firing", **of, **group) == 1
-    metrics.judging(0, {("m", "2")})  # version 1 was retired
+    metrics.judging(0, judged(("m", "2")))  # version 1 was retired
     versions = {dict(key)["version"] for key in scrape(metrics.registry).named("stream_monitor_alerts_total")}
     assert versions == {"2"}
+
+
+def readiness_of(metrics: Metrics, version: str) -> list[float]:
+    """Of model m: ready, learned, to learn."""
+    read = scrape(metrics.registry)
+    names = ("baseline_ready", "learned_events", "learn_events")
+    return [read.one(f"stream_monitor_{name}", model="m", version=version) for name in names]
+
+
+def test_a_model_that_learns_is_told_from_one_that_is_judged() -> None:
+    """Also with no room for a single series of a feature."""
+    metrics = Metrics(series_limit=1)
+    metrics.judging(0, {("m", "1"): Readiness(ready=False, events=0, wanted=3000)})
+    assert readiness_of(metrics, "1") == [0, 0, 3000]
+    metrics.judging(0, {("m", "1"): Readiness(ready=False, events=2999, wanted=3000)} | judged(("m", "2")))
+    assert readiness_of(metrics, "1") == [0, 2999, 3000]
+    assert readiness_of(metrics, "2") == [1, 5000, 5000]
+    metrics.judging(0, {("m", "1"): Readiness(ready=True, events=3012, wanted=3000)})
+    assert readiness_of(metrics, "1") == [1, 3012, 3000]
+    ready = "stream_monitor_baseline_ready"
+    assert {dict(key)["version"] for key in scrape(metrics.registry).named(ready)} == {"1"}
+    metrics.drop_partition("judge", 0)
+    assert scrape(metrics.registry).named(ready) == {}
 
 
 def test_counts_what_was_committed() -> None:
@@ -138,8 +162,8 @@ def test_revoked_partition_ends_its_series_and_no_others() -> None:
     for partition in (0, 1):
         metrics.lag("judge", partition, 5)
         metrics.watermark("judge", partition, 10_000_000)
-    metrics.judging(0, {("a", "2"), ("b", "1")})
-    metrics.judging(1, {("a", "1"), ("never seen", "1")})
+    metrics.judging(0, judged(("a", "2"), ("b", "1")))
+    metrics.judging(1, judged(("a", "1"), ("never seen", "1")))
     for model, version in (("a", "1"), ("a", "2"), ("b", "1")):
         metrics.aggregate(aggregate(model=model, version=version))
         metrics.alert(alert(fingerprint=model + version, model=model, version=version))
@@ -184,6 +208,7 @@ def test_every_metric_of_the_catalogue_is_exported_and_no_other() -> None:
     metrics.watermark("observe", 0, 1)
     metrics.aggregate(aggregate({"age": feature(drifted=True), "job": feature(kind="category")}))
     metrics.alert(alert())
+    metrics.judging(0, judged(("m", "1")))
     read = scrape(metrics.registry)
     names = {name for name, _ in read if name.startswith("stream_monitor")}
     for metric in METRICS:
@@ -235,7 +260,7 @@ def test_threads_lose_nothing_and_scrapes_stay_readable() -> None:
             metrics.aggregate(aggregate(model=name, revision=turn, version=str(turn % 5)))
             metrics.alert(alert(fingerprint=f"{name}{turn % 9}", model=name, feature=f"f{turn % 9}"))
             if turn % 50 == 49:
-                metrics.judging(name, {(name, "0")} if turn % 100 == 49 else set())
+                metrics.judging(name, judged((name, "0")) if turn % 100 == 49 else {})
 
     def scraper() -> None:
         start.wait()

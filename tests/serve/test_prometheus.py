@@ -11,7 +11,7 @@ from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.negotiate import encoder
 from stream_monitor.serve.server import Address, MetricsServer
 from tests.serve.prometheus_process import PrometheusProcess, program
-from tests.serve.views import aggregate, alert, feature
+from tests.serve.views import aggregate, alert, feature, judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def test_prometheus_was_served_openmetrics(prometheus: PrometheusProcess) -> Non
 def test_series_end_in_prometheus_when_the_partition_goes(
     prometheus: PrometheusProcess, exporter: Metrics
 ) -> None:
-    exporter.judging(9, {("leaves", "1")})
+    exporter.judging(9, judged(("leaves", "1")))
     exporter.aggregate(aggregate(model="leaves"))
     exporter.lag("judge", 9, 1)
     prometheus.wait_for('stream_monitor_drifted{model="leaves"}')

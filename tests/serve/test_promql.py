@@ -21,7 +21,7 @@ from stream_monitor.serve.promql import DASHBOARD, MOVES, Query
 from stream_monitor.serve.server import Address, MetricsServer
 from tests.docs.pages import anchors
 from tests.serve.prometheus_process import PrometheusProcess, free_port, program
-from tests.serve.views import aggregate, alert, feature
+from tests.serve.views import aggregate, alert, feature, judged
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules.yml"
@@ -81,7 +81,7 @@ class Moved:
 
 
 def shows(metrics: Metrics) -> None:
-    metrics.judging(0, {("m", "1")})
+    metrics.judging(0, judged(("m", "1")))
     views = [aggregate({"age": feature(psi=0.3, drifted=True), "job": feature()}, **HOUR)]
     metrics.restored(views, [alert()])
 

@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from stream_monitor.serve.catalogue import MAX_LABEL, label
 from stream_monitor.serve.metrics import Metrics
 from tests.serve.exposition import Scrape, scrape, text
-from tests.serve.views import aggregate, alert, feature
+from tests.serve.views import aggregate, alert, feature, judged
 
 W = {"model": "m", "version": "1", "window": "1m"}
 AGE = W | {"feature": "age"}
@@ -177,9 +177,9 @@ def test_limit_keeps_what_matters() -> None:
     metrics.aggregate(aggregate(features))
     read = scrape(metrics.registry)
     assert with_model(read) <= 120
-    # 120 less the 13 of the window and the 3 of the alert leave room for 6 features of 17.
+    # 120 less the 13 of the window and the 4 of the alert leave room for 6 features of 17.
     assert exported(read) == {"z", "f33", "f00", "f01", "f02", "f03"}
-    assert read.one("stream_monitor_series_left_out") == everything + 3 - with_model(read)
+    assert read.one("stream_monitor_series_left_out") == everything + 4 - with_model(read)
     assert read.one("stream_monitor_series_limit") == 120
     assert read.one("stream_monitor_drift_score_max", **W, score="psi") == 9
     assert read.one("stream_monitor_drifted_features", **W) == 1
@@ -204,12 +204,42 @@ def test_order_is_firing_then_configured_then_first_seen() -> None:
     named = {"late": seen(10)}
     order = ["drifts", "fires", "late", "old", "a", "new"]
     for there in range(len(order) + 1):
-        # 13 series of each window, 3 of the alert, 17 of a feature.
-        metrics = Metrics(series_limit=29 + 17 * there, configured={"named"})
+        # 13 series of each window, 4 of the alert, 17 of a feature.
+        metrics = Metrics(series_limit=30 + 17 * there, configured={"named"})
         for model, features in (("m", loose), ("named", named)):
             metrics.aggregate(aggregate(features, model=model))
         metrics.alert(alert(feature="fires"))
         assert exported(scrape(metrics.registry)) == set(order[:there])
+
+
+def firing(metrics: Metrics) -> set[tuple[str, str]]:
+    read = scrape(metrics.registry).named("stream_monitor_feature_firing")
+    assert set(read.values()) <= {1.0}
+    return {(dict(key)["feature"], dict(key)["alertname"]) for key in read}
+
+
+def test_features_that_fire_have_a_series_as_long_as_they_do() -> None:
+    metrics = Metrics()
+    assert firing(metrics) == set()
+    metrics.alert(alert())
+    metrics.alert(alert(fingerprint="f2", state="joined", alertname="MissingValues"))
+    metrics.restored([], [alert(fingerprint="f3", feature="job")])
+    metrics.alert(alert(fingerprint="f4", feature="past") | {"backfill": True})
+    assert firing(metrics) == {("age", "FeatureDrift"), ("age", "MissingValues"), ("job", "FeatureDrift")}
+    metrics.alert(alert(status="resolved", state="resolved"))
+    assert firing(metrics) == {("age", "MissingValues"), ("job", "FeatureDrift")}
+
+
+def test_features_that_fire_stay_within_the_limit() -> None:
+    metrics = Metrics(series_limit=13 + 3 + 5 + 2)
+    metrics.aggregate(aggregate({"age": feature()}))
+    for number in range(5):
+        metrics.alert(alert(fingerprint=f"f{number}", feature=f"f{number}"))
+    # 13 of the window, 1 of the firing alerts, 1 of the alerts told, 5 of the detections leave room for 3.
+    assert firing(metrics) == {(f"f{number}", "FeatureDrift") for number in range(3)}
+    read = scrape(metrics.registry)
+    assert with_model(read) == 23
+    assert read.one("stream_monitor_series_left_out") == 2 + 17
 
 
 def test_order_does_not_depend_on_what_was_told_first() -> None:
@@ -255,7 +285,7 @@ def test_values_of_a_window_end_when_the_watermark_has_left_it_behind(behind: in
     metrics = Metrics(clock=lambda: 2e9)
     for times in MINUTES.values():
         metrics.aggregate(aggregate(**times))
-    metrics.judging(3, {("m", "1")})
+    metrics.judging(3, judged(("m", "1")))
     metrics.watermark("judge", 3, (END + behind) * 1_000_000)
     metrics.watermark("judge", 4, 2**60)  # another partition's time says nothing about it
     metrics.watermark("observe", 3, 2**60)

@@ -77,9 +77,10 @@ class JudgeStage(Stage):
     def caught_up(self, partition: int, owned: Owned) -> None:
         """From here on new baselines and settings may be taken up; show what the last owner showed."""
         processor: JudgePartition = owned.processor
+        # Before anything is taken up: that shows with the commit that it goes with.
+        self.telemetry.judging(partition, processor.readiness())
         if processor.follow():
             self._due[partition] = 0.0
-        self.telemetry.judging(partition, processor.names())
         self.telemetry.watermark(self.name, partition, processor.clock.value)
         self.telemetry.restored(processor.shown(), processor.firing())
 
@@ -117,8 +118,9 @@ class JudgeStage(Stage):
 
     def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
         """Show what the commit made visible."""
+        self.journal.judged(outputs)
         for partition in partitions:
-            self.telemetry.judging(partition, self.owned[partition].processor.names())
+            self.telemetry.judging(partition, self.owned[partition].processor.readiness())
         for output in outputs:
             if output.topic == "aggregates":
                 self.telemetry.aggregate(output.view)

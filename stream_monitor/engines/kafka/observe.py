@@ -113,8 +113,9 @@ class ObserveStage(Stage):
         owned.events = owned.processor.rows
         return int(rows)
 
-    def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:  # noqa: ARG002
+    def after_commit(self, partitions: Sequence[int], outputs: Sequence[Output]) -> None:
         """Watermarks and dead letters."""
+        self.journal.refused(outputs)
         for partition in partitions:
             processor: ObservePartition = self.owned[partition].processor
             self.telemetry.watermark(self.name, partition, processor.watermark)

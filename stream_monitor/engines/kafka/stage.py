@@ -24,6 +24,7 @@ from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.config import Config
 from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.engines.kafka.clients import end_offset, make_consumer, make_producer
+from stream_monitor.engines.kafka.journal import Journal
 from stream_monitor.engines.kafka.ownership import Owned, Ownership
 from stream_monitor.engines.kafka.positions import seek
 from stream_monitor.engines.kafka.reading import TopicFollower
@@ -68,6 +69,7 @@ class Stage(Ownership):
         self.directory = shared.directory
         self.configs = shared.configs
         self.follower = shared.follower
+        self.journal = Journal()
         self.group = f"{config.kafka.group}-{self.name}"
         self._stop = shared.stop
         self._interval = config.worker.commit_interval / 1e6
@@ -120,6 +122,7 @@ class Stage(Ownership):
                 self._take(self._consume())
                 self.restore_pending()
                 self.on_round()
+                self.journal.poll()
                 self.beat = time.monotonic()
                 if time.monotonic() >= self._next_commit:
                     self.commit()
@@ -130,6 +133,7 @@ class Stage(Ownership):
             # must not be committed from there; after a planned end nothing is left to commit.
             self.drop_all()
             self._consumer.close()
+            self.journal.poll(ends=True)
 
     def _producer_in_trouble(self) -> None:
         if self._transactions is not None:
