@@ -1,4 +1,4 @@
-"""Episodes and incidents: from detections to one alert and one resolve.
+"""Episodes and incidents: from detections to one alert and one resolve of each episode.
 
     detection ──▶ opens an episode ──▶ opens the incident, or joins the one that is open
     window    ──▶ dirty: holds it (confirmed)   clean: after k clean ones it ends

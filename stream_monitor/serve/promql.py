@@ -14,6 +14,12 @@ class Query(NamedTuple):
 
 
 DASHBOARD = (
+    Query("which models are not judged yet", "stream_monitor_baseline_ready == 0"),
+    Query(
+        "how far these are with learning",
+        "stream_monitor_learned_events / stream_monitor_learn_events and stream_monitor_baseline_ready == 0",
+    ),
+    Query("which features fire now, and for what", "stream_monitor_feature_firing"),
     Query("which features drifted in the last hour's window", 'stream_monitor_drifted{window="1h"} == 1'),
     Query(
         "how far over the threshold",
@@ -41,6 +47,14 @@ MOVES = (
     Query(
         "what fires, across the gap",
         "max by (model, version, alertname, severity) (last_over_time(stream_monitor_alerts_firing[2m])) > 0",
+    ),
+    Query(
+        "which features fire, across the gap (and for two minutes longer)",
+        "max by (model, version, feature, alertname) (last_over_time(stream_monitor_feature_firing[2m]))",
+    ),
+    Query(
+        "which models are not judged yet, across the gap",
+        "max by (model, version) (last_over_time(stream_monitor_baseline_ready[2m])) == 0",
     ),
     Query(
         "alerts opened in a week",

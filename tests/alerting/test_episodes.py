@@ -1,4 +1,4 @@
-"""From drift to one alert and one resolve; what is told fits the schemas."""
+"""From drift to one alert and one resolve of each episode; what is told fits the schemas."""
 
 from __future__ import annotations
 

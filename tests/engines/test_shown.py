@@ -219,7 +219,7 @@ def test_a_model_says_how_far_it_is_with_learning_and_when_it_is_judged(
             lines = worker.log
             worker.kill()
         for model, (_, learned, _) in zip(sorted(MODELS), judged, strict=True):
-            line = f"INFO {model} {VERSION}: learned a baseline from {learned:,.0f} events; judged by it from "
+            line = f"INFO {model} {VERSION}: learned a baseline from {learned:,.0f} events; judged by it"
             assert lines.count(line) == 1
         with WorkerProcess(setup) as worker:
             wait_for(lambda: len(state(worker)) == 2, 30, "both models, behind a replay", worker)

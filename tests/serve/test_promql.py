@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stream_monitor.processors.readiness import Readiness
 from stream_monitor.serve.metrics import Metrics
 from stream_monitor.serve.promql import DASHBOARD, MOVES, Query
 from stream_monitor.serve.server import Address, MetricsServer
@@ -81,7 +82,7 @@ class Moved:
 
 
 def shows(metrics: Metrics) -> None:
-    metrics.judging(0, judged(("m", "1")))
+    metrics.judging(0, judged(("m", "1")) | {("new", "1"): Readiness(ready=False, events=1200, wanted=5000)})
     views = [aggregate({"age": feature(psi=0.3, drifted=True), "job": feature()}, **HOUR)]
     metrics.restored(views, [alert()])
 
@@ -135,6 +136,7 @@ def value_of(moved: Moved, expression: str) -> float:
 
 def test_counters_that_move_are_summed_behind_increase(moved: Moved) -> None:
     expression = next(query.expression for query in MOVES if "opened" in query.expression)
+    expression = expression.replace("{", '{model="m",')
     # One alert at each owner. Prometheus extrapolates a little over the ends of the samples.
     assert 1.5 < value_of(moved, expression.replace("[1w]", "[5m]")) < 3
     right = f"sum(increase({INPUTS}[5m]))"
@@ -142,6 +144,21 @@ def test_counters_that_move_are_summed_behind_increase(moved: Moved) -> None:
     assert 1500 < value_of(moved, right) < 3000
     # The restart of one looks like a new start of both: the 1000 of the other are counted once more.
     assert value_of(moved, wrong) - value_of(moved, right) > 500
+
+
+def test_a_model_that_learns_and_a_feature_that_fires_are_named(moved: Moved) -> None:
+    answers = {
+        query.question: moved.prometheus.query(query.expression)
+        for query in [*DASHBOARD, *MOVES]
+        if "not judged" in query.question or "with learning" in query.question
+    }
+    assert len(answers) == 3
+    for found in answers.values():
+        assert [(one.labels["model"], one.labels["version"]) for one in found] == [("new", "1")]
+    assert [one.value for one in answers["how far these are with learning"]] == [0.24]
+    fires = next(query.expression for query in MOVES if "which features fire" in query.question)
+    named = {(one.labels["feature"], one.labels["alertname"]) for one in moved.prometheus.query(fires)}
+    assert {("age", "FeatureDrift"), ("income", "FeatureDrift")} <= named
 
 
 def test_a_gauge_is_bridged_and_not_doubled(moved: Moved) -> None:

@@ -2,7 +2,7 @@
 
     churn 2024-06: learned a baseline from 3,000 events; judged by it from 2026-03-01T12:00:00Z on
     alert opened: churn 2024-06: income: its values are higher (median 52,310 in the baseline, 61,480 now)
-    not counted: predictions[1]@123: field_missing: 'model' is missing
+    not counted: predictions[1]@123: field_missing: $.model: required
 
 Of each kind a minute has a number of lines; what comes beyond is counted, and the count is told
 when the minute is over. The engine passes what it has committed, so a replay repeats no line.
