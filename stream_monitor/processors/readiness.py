@@ -22,7 +22,7 @@ def readiness(unit: Unit) -> Readiness:
     """Where `unit` stands now."""
     wanted = unit.learner.wanted
     if unit.whole is not None:
-        # Without a monitor nothing of the baseline is watched, so nothing is judged.
+        # Without a monitor nothing of the baseline is watched, or can be, so nothing is judged.
         return Readiness(unit.monitor is not None, unit.whole.rows, wanted)
     # What a pane's end taught, or was published, is taken up when the next pane closes.
     coming = unit.resolve(min(unit.arrivals.panes, default=unit.closed))

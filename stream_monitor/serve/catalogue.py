@@ -157,8 +157,8 @@ BASELINE_READY = Metric(
     "model",
     _VERSION,
     "1 where a model version is judged by a baseline; 0 while it has none and learns, and where nothing of "
-    "its baseline is watched: then nothing drifts and nothing fires, whatever comes. Never left out by the "
-    "series limit.",
+    "its baseline is watched or can be: then nothing drifts and nothing fires, whatever comes. Never left "
+    "out by the series limit.",
 )
 LEARNED = Metric(
     "stream_monitor_learned_events",

@@ -19,7 +19,7 @@ DASHBOARD = (
         "how far these are with learning",
         "stream_monitor_learned_events / stream_monitor_learn_events and stream_monitor_baseline_ready == 0",
     ),
-    Query("which features fire now, and for what", "stream_monitor_feature_firing"),
+    Query("which features fire now, and for what", "stream_monitor_feature_firing == 1"),
     Query("which features drifted in the last hour's window", 'stream_monitor_drifted{window="1h"} == 1'),
     Query(
         "how far over the threshold",

@@ -254,4 +254,6 @@ def test_a_baseline_that_no_detector_can_be_set_to_costs_its_model_alone(
     counted = [[view["rows"] for view in played.views("aggregates", "loans")] for played in (whole, broken)]
     assert counted[0] == counted[1]
     assert {view["provisional"] for view in broken.views("aggregates", "loans")} == {True}
+    ready = {name: at.ready for name, at in broken.judge.readiness().items()}
+    assert ready == {("loans", "1"): False, ("cars", "1"): True}
     assert "model loans version 1: counted but not judged" in caplog.text
