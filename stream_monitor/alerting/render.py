@@ -14,6 +14,7 @@ from stream_monitor.records import Output
 from stream_monitor.windows.panes import rfc3339
 
 SCHEMA = "stream-monitor/alert/v1"
+_FAR = 1000
 SEVERITY = "warning"
 """Of every alert: how bad a drift is only its owner can say."""
 
@@ -71,6 +72,13 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
     return Output("alerts", key, orjson.dumps(view, option=orjson.OPT_SORT_KEYS), view=view)
 
 
+def _against(statistic: float, threshold: float) -> str:
+    """Both as people read them: how far beyond a thousandfold says nothing more."""
+    if statistic >= _FAR * threshold:
+        return f"statistic more than {_FAR:,} times its threshold of {threshold:.6g}"
+    return f"statistic {statistic:.6g} against a threshold of {threshold:.6g}"
+
+
 def _summary(episode: Episode, context: AlertContext) -> str:
     words = episode.words or PLAIN.get(episode.channel, episode.channel)
     return f"{context.model} {context.version}: {episode.feature}: {words}"
@@ -79,9 +87,10 @@ def _summary(episode: Episode, context: AlertContext) -> str:
 def _description(transition: Transition) -> str:
     episode = transition.episode
     found = episode.detection
+    against = _against(found["statistic"], found["threshold"])
     text = (
-        f"Found by {found['detector']} on channel {found['channel']}: statistic {found['statistic']:.6g} "
-        f"against a threshold of {found['threshold']:.6g}, over {found['rows']} rows since {found['since']}."
+        f"Found by {found['detector']} on channel {found['channel']}: {against},"
+        f" over {found['rows']} rows since {found['since']}."
     )
     if found["baseline_mean"] is not None and found["current_mean"] is not None:
         text += (

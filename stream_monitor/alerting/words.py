@@ -1,6 +1,7 @@
 """What changed, in a sentence: the direction, and how much in the feature's own unit.
 
 its values are higher (median 52,310 in the baseline, 61,480 now)
+its values are higher (median 45.27 in the baseline, 49.72 now; 22% lie above 86.3 now, 0% did)
 values are missing more often (1.2% in the baseline, 34% now)
 """
 
@@ -18,6 +19,10 @@ _MORE = {
     ),
     "unseen": ("more values are ones that the baseline never saw", "fewer values are new to the baseline"),
 }
+_OTHER_KIND = (
+    "more values are text or of another kind, where the baseline has numbers",
+    "fewer values are text or of another kind than in the baseline",
+)
 PLAIN = {
     "location": "its values moved",
     "spread": "its values spread differently",
@@ -31,15 +36,19 @@ PLAIN = {
 """By channel, where no figures can be given."""
 
 
-def words_of(channel: str, change: Change, rose: bool | None) -> str:
-    """The sentence without its subject. `rose`: whether the channel's mean did, None if not known."""
+def words_of(channel: str, change: Change, rose: bool | None, *, numbers: bool = False) -> str:
+    """The sentence without its subject. `rose`: whether the channel's mean did, None if not known.
+
+    `numbers`: the feature is one of which any number is known, so that `unseen` ones are none.
+    """
     before, after = change.baseline, change.current
     if before is None or after is None:
         return PLAIN[channel]
     if channel in RATES:
         assert isinstance(before, float)
         assert isinstance(after, float)
-        return f"{_MORE[channel][after < before]} ({_shares(before, after)})"
+        more = _OTHER_KIND if channel == "unseen" and numbers else _MORE[channel]
+        return f"{more[after < before]} ({_shares(before, after)})"
     if isinstance(before, tuple) or isinstance(after, tuple):
         assert isinstance(before, tuple)
         assert isinstance(after, tuple)
@@ -55,11 +64,19 @@ def _location(change: Change, before: float, after: float, rose: bool | None) ->
     if rose is None:
         return PLAIN["location"]
     text = f"its values are {'higher' if rose else 'lower'}"
+    beyond = _many_beyond(change)
     if after == before or (after > before) != rose:
-        return text  # ties: the middle stands although ranks moved
+        return f"{text} ({beyond})" if beyond else text  # ties: the middle stands although ranks moved
     then, now = apart(number, before, after)
     now = f"{change.outside} {now}" if change.outside else now
-    return f"{text} ({change.measure} {then} in the baseline, {now} now)"
+    return f"{text} ({change.measure} {then} in the baseline, {now} now{'; ' if beyond else ''}{beyond})"
+
+
+def _many_beyond(change: Change) -> str:
+    if (beyond := change.beyond) is None:
+        return ""
+    then, now = apart(percent, beyond.baseline, beyond.current)
+    return f"{now} lie {beyond.side} {number(beyond.bound)} now, {then} did"
 
 
 def _spread(before: tuple[float, float], after: tuple[float, float], rose: bool | None) -> str:

@@ -3,8 +3,9 @@
 Channels decide (`detectors.channels`), but a mean rank of 0.61 says little to people. From the
 same integer counts follow, by what the channel is about:
 
-    location               the median by interpolation within bins; the mean where every value has
-                           a bin of its own
+    location               the median by interpolation within bins, and how many rows lie beyond the
+                           baseline's range if many do now; the mean where every value has a bin of
+                           its own
     spread                 the quarters' bounds: between which values the middle half lies
     skewness, shape,       the part of the distribution whose share changed most: a quarter of the
     distribution           baseline, a value, a category
@@ -35,8 +36,19 @@ from stream_monitor.monitors.figures import number
 from stream_monitor.windows.panes import rfc3339
 
 Measure = Literal["median", "mean", "middle half", "share"]
+Side = Literal["below", "above"]
 Value = float | tuple[float, float]
 _QUARTERS = 4
+_MANY = 0.05  # of the rows, more than in the baseline
+
+
+class Beyond(NamedTuple):
+    """The share of rows below or above `bound`, the end of the baseline's range."""
+
+    side: Side
+    bound: float
+    baseline: float
+    current: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +57,24 @@ class Change:
 
     `of` says what a share is of: a rate's channel, a value, a category, a range. `outside` is
     where the measure lies beyond the baseline's range ("below", "above"); it is then the range's
-    end. A measure that cannot be told (no such value) is None.
+    end. A measure that cannot be told (no such value) is None. `beyond` says what a median hides:
+    in the first moments of a wrong unit most rows are still right ones.
     """
 
     measure: Measure
     of: str | None
     baseline: Value | None
     current: Value | None
-    outside: Literal["below", "above"] | None
+    outside: Side | None
     rows: int
     start: str
     end: str
+    beyond: Beyond | None = None
 
     @property
     def evidence(self) -> dict[str, Any]:
         """As it stands in the alert."""
-        return asdict(self)
+        return asdict(self) | {"beyond": None if self.beyond is None else self.beyond._asdict()}
 
 
 class Part(NamedTuple):
@@ -91,7 +105,8 @@ def curve_change(profile: FeatureProfile, channel: str, counts: IntArray, start:
             return Change("mean", None, _mean(profile, then), _mean(profile, now), None, *span)
         if channel == "location":
             (before, _), (after, outside) = _quantile(profile, then, 1, 2), _quantile(profile, now, 1, 2)
-            return Change("median", None, before, after, outside, *span)
+            beyond = None if outside else _beyond(profile, now)
+            return Change("median", None, before, after, outside, *span, beyond)
         if channel == "spread":
             return Change("middle half", None, _middle(profile, then), _middle(profile, now), None, *span)
     rows = max(1, int(then.sum())), max(1, int(now.sum()))
@@ -106,6 +121,18 @@ def _mean(profile: FeatureProfile, counts: IntArray) -> float | None:
     return sum(v * n for v, n in zip(profile.edges.tolist(), own, strict=True)) / total if total else None
 
 
+def _beyond(profile: FeatureProfile, counts: IntArray) -> Beyond | None:
+    """The side beyond the range where many rows more lie than in the baseline."""
+    rows = max(1, profile.rows), max(1, int(counts.sum()))
+
+    def one(side: Side, at: int, bound: float) -> Beyond:
+        return Beyond(side, bound, int(profile.counts[at]) / rows[0], int(counts[at]) / rows[1])
+
+    sides = one("below", BELOW_BIN, profile.low), one("above", ABOVE_BIN, profile.high)
+    most = max(sides, key=lambda side: side.current - side.baseline)
+    return most if most.current - most.baseline >= _MANY else None
+
+
 def _middle(profile: FeatureProfile, counts: IntArray) -> tuple[float, float] | None:
     (low, before), (high, after) = _quantile(profile, counts, 1, 4), _quantile(profile, counts, 3, 4)
     if low is None or high is None or (before == after and before is not None):
@@ -115,7 +142,7 @@ def _middle(profile: FeatureProfile, counts: IntArray) -> tuple[float, float] | 
 
 def _quantile(
     profile: FeatureProfile, counts: IntArray, part: int, of: int
-) -> tuple[float | None, Literal["below", "above"] | None]:
+) -> tuple[float | None, Side | None]:
     """The value below which `part` of `of` of the known rows lie; the range's end where it is outside."""
     inside = counts[FIRST_VALUE_BIN:]
     below, above, within = int(counts[BELOW_BIN]), int(counts[ABOVE_BIN]), int(inside.sum())

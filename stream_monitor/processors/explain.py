@@ -37,4 +37,5 @@ def _explain(baseline: Baseline, episode: Episode, detection: Detection, seen: S
         counts = shown.counts[baseline.offsets[i] : baseline.offsets[i + 1]]
         change = curve_change(profile, channel, counts, shown.start, shown.end)
     episode.detection["change"] = change.evidence
-    episode.words = words_of(channel, change, detection.rose)
+    any_number = profile.kind == "number" and profile.form == "quantiles"
+    episode.words = words_of(channel, change, detection.rose, numbers=any_number)

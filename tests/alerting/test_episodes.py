@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,23 @@ def test_names_of_trouble() -> None:
     assert alertname("prediction", "missing") == "MissingValues"
     assert alertname("x", "out_of_range") == "OutOfRangeValues"
     assert alertname("x", "unseen") == "UnseenValues"
+
+
+@pytest.mark.parametrize(
+    ("statistic", "text"),
+    [
+        (41_200.0, "statistic 41200 against a threshold of 40320, over "),
+        (40_320_000.0, "statistic more than 1,000 times its threshold of 40320, over "),
+        (7.1e127, "statistic more than 1,000 times its threshold of 40320, over "),
+    ],
+)
+def test_a_statistic_is_written_as_people_read_it(statistic: float, text: str) -> None:
+    context = AlertContext("m", "1", "b" * 64, "c" * 64, False, "", "")
+    detection = dataclasses.replace(found(), statistic=statistic, threshold=40_320.0)
+    (opened,) = Incidents(("m", "1"), resolve_after=1).detect([detection])
+    view = render_alert(opened, context).view
+    assert text in view["annotations"]["description"]
+    assert view["evidence"]["statistic"] == statistic
 
 
 def test_text_of_every_state() -> None:

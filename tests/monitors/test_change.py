@@ -139,6 +139,30 @@ def test_rates(channel: str, now: float, says: str) -> None:
     assert (change.of, change.rows) == (channel, 50)
 
 
+def test_numbers_that_come_as_text_are_called_so(income: FeatureProfile) -> None:
+    change = rate_change(income, "unseen", 0.5, 50, 0, END)
+    assert words_of("unseen", change, None, numbers=True) == (
+        "more values are text or of another kind, where the baseline has numbers "
+        "(0% in the baseline, 50% now)"
+    )
+
+
+def test_the_first_rows_of_a_wrong_unit_are_told_beside_the_median(income: FeatureProfile) -> None:
+    """A fifth comes in cents: the median hardly moves, and alone would be shrugged at."""
+    mixed = np.where(np.arange(len(INCOMES)) % 5 == 0, INCOMES * 100, INCOMES)
+    text, change = words(income, "location", numbers(income, mixed))
+    assert change.beyond is not None
+    assert change.beyond[:3] == ("above", income.high, 0.0)
+    assert change.beyond.current == pytest.approx(np.mean(mixed > income.high))
+    assert text.endswith(f"now; 20% lie above {number(income.high)} now, 0% did)")
+    assert change.evidence["beyond"]["side"] == "above"
+    text, change = words(income, "location", numbers(income, INCOMES), rose=True)
+    assert (change.beyond, change.evidence["beyond"]) == (None, None)
+    # The median may even fall: what lies beyond the range is told all the same.
+    text, _ = words(income, "location", numbers(income, np.where(mixed > INCOMES, mixed, INCOMES * 0.7)))
+    assert text == f"its values are higher (20% lie above {number(income.high)} now, 0% did)"
+
+
 def test_figures_that_contradict_the_channel_are_left_out(income: FeatureProfile) -> None:
     """Ties: ranks rise on the average while the middle stands or falls."""
     same = numbers(income, INCOMES)
