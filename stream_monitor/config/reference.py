@@ -55,7 +55,7 @@ kafka.topic_prefix: Put before every topic's name that `topics` does not give.
 kafka.topics: A topic's name on the broker, where it is not the usual one. Keys: {topics}.
 kafka.partitions: Partitions of the topics that `stream-monitor topics create` makes (`baselines` and `configs` have one).
 kafka.replication: Copies of each partition of those topics.
-kafka.group: First part of the consumer groups' names and of the transactional ids. Another group starts with empty state.
+kafka.group: First part of the consumer groups' names and of the transactional ids. It separates offsets, state and the settings in effect, **not** baselines, alerts or aggregates: another group starts with empty state and is judged by the same baselines, and its alerts stand in the same topic. For a separate trial use `topic_prefix`.
 kafka.start: Where OBSERVE begins in a partition of `predictions` for which the group has no offset.
 defaults.pane: The smallest interval of event time that is judged; from 1s to 1h.
 defaults.windows: What aggregates are shown and window tests run for; multiples of the pane, each given once. The shortest also holds and ends episodes.
