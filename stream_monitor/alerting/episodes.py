@@ -26,10 +26,6 @@ DRIFT = frozenset({"FeatureDrift", "PredictionDrift"})
 _ALERTNAMES = {"missing": "MissingValues", "out_of_range": "OutOfRangeValues", "unseen": "UnseenValues"}
 
 
-ALERTNAMES = ("FeatureDrift", "PredictionDrift", *_ALERTNAMES.values())
-"""All kinds of trouble there are."""
-
-
 def alertname(feature: str, channel: str) -> str:
     """The kind of trouble that a channel shows."""
     return _ALERTNAMES.get(channel) or ("PredictionDrift" if is_prediction(feature) else "FeatureDrift")

@@ -17,6 +17,9 @@ SCHEMA = "stream-monitor/alert/v1"
 
 State = Literal["opened", "joined", "resolved", "transient"]
 
+ALERTNAMES = ("FeatureDrift", "PredictionDrift", "MissingValues", "OutOfRangeValues", "UnseenValues")
+"""All kinds of trouble there are: what the schema lists for `labels.alertname`."""
+
 
 class Labels(msgspec.Struct, frozen=True):
     """What identifies an alert: equal labels, equal fingerprint."""

@@ -49,6 +49,10 @@ class Handling:
     def __init__(
         self, handler: Handler, *, retries: int, letters: DeadLetters, on_dead_letter: LetterHook | None
     ) -> None:
+        if not callable(handler):
+            raise ConfigError(f"handler: give a function that takes an alert, not {handler!r}")
+        if on_dead_letter is not None and not callable(on_dead_letter):
+            raise ConfigError(f"on_dead_letter: give a function or None, not {on_dead_letter!r}")
         if inspect.iscoroutinefunction(handler):
             raise ConfigError(
                 "handler: a coroutine function would never be awaited; "

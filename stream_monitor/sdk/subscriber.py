@@ -48,9 +48,10 @@ class AlertSubscriber:
 
     `group` is the consumer group: Kafka remembers its place, and subscribers of one group share
     the partitions. A new group begins at the end of the topic (`from_beginning`: with what is
-    there). `models`, `alertnames` and `statuses` ("firing", "resolved") choose alerts; None
-    means all. Alerts about the past that a first start found (`backfill`) are passed over
-    unless `include_backfill`.
+    there). `models`, `alertnames` ("FeatureDrift", "PredictionDrift", "MissingValues",
+    "OutOfRangeValues", "UnseenValues") and `statuses` ("firing", "resolved") choose alerts;
+    None means all, also kinds of trouble that only later versions know. Alerts about the past
+    that a first start found (`backfill`) are passed over unless `include_backfill`.
 
     The place is committed when the handler has returned. One that raises is called again after
     `backoff`, up to `retries` times, while what stands behind the alert in its partition waits

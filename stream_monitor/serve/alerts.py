@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from stream_monitor.alerting.episodes import ALERTNAMES, State
+from stream_monitor.alerting.episodes import State
 from stream_monitor.alerting.render import SEVERITY
+from stream_monitor.events.alert import ALERTNAMES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

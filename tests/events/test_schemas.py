@@ -11,9 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from stream_monitor.alerting.episodes import alertname
 from stream_monitor.baselines.build import build_baseline
 from stream_monitor.baselines.records import Activation, encode_activation
-from stream_monitor.events.alert import decode_alert
+from stream_monitor.detectors.channels import CHANNELS
+from stream_monitor.events.alert import ALERTNAMES, decode_alert
 from stream_monitor.events.deadletter import MAX_DETAIL, REASONS, SUBSCRIBER_REASONS, DeadLetter
 from stream_monitor.events.label import Label, decode_label, encode_label
 from stream_monitor.events.tick import decode_tick, encode_tick
@@ -148,3 +150,11 @@ def test_baselines_and_activations() -> None:
     written = encode_activation(Activation("loans", "3", 0, baseline))
     assert written.value is not None
     assert errors("activation.v1", json.loads(written.value)) == []
+
+
+def test_alert_names_are_those_of_the_schema() -> None:
+    labels = SCHEMAS["alert.v1"]["properties"]["labels"]["properties"]
+    assert labels["alertname"]["enum"] == list(ALERTNAMES)
+    assert {alertname(feature, channel) for feature in ("x", "prediction") for channel in CHANNELS} == set(
+        ALERTNAMES
+    )

@@ -110,11 +110,16 @@ async def _coroutine(_alert: object) -> None: ...
     [
         ({"models": "car_loan"}, "models: a list of names"),
         ({"alertnames": []}, "alertnames: an empty list"),
+        ({"alertnames": ["Drift"]}, "no 'Drift'; did you mean 'FeatureDrift'.*PredictionDrift.*UnseenValues"),
+        ({"alertnames": ["FeatureDrift", "Fire"]}, "no 'Fire'; there are 'FeatureDrift'"),
+        ({"alertnames": 5}, "alertnames: a list of names, not 5"),
         ({"statuses": ["fireing"]}, "statuses.*fireing.*firing.*resolved"),
         ({"retries": -1}, "retries"),
         ({"remember": 0}, "remember"),
         ({"group": ""}, "group"),
         ({"handler": _coroutine}, "coroutine"),
+        ({"handler": None}, "handler: give a function that takes an alert, not None"),
+        ({"on_dead_letter": "log"}, "on_dead_letter: give a function or None, not 'log'"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_at_once(settings: dict[str, Any], said: str) -> None:
