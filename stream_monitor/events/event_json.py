@@ -193,7 +193,10 @@ def _prediction_fault(prediction: object, max_features: int) -> Fault | None:
         return None
     if type(prediction) is list:
         if not prediction or set(map(type, prediction)) != {str}:
-            return "field_type", "$.prediction: a ranked list must hold strings, best first"
+            return "field_type", (
+                "$.prediction: a ranked list must hold strings, best first; "
+                "for probabilities give the number, or {class: probability}"
+            )
         return None
     if type(prediction) is not dict:
         return "field_type", f"$.prediction: {_kind(prediction)}"

@@ -10,11 +10,13 @@ import atexit
 import time
 from collections.abc import Callable
 from datetime import datetime
+from types import NoneType
 from typing import Any, Protocol
 
 from stream_monitor.errors import EventError
 from stream_monitor.events.label import Label, check_label, encode_label
 from stream_monitor.events.times import explain, parse_time
+from stream_monitor.sdk.arguments import check_name
 from stream_monitor.sdk.encode import milliseconds, plain
 from stream_monitor.sdk.sending import (
     Deliveries,
@@ -38,6 +40,7 @@ class LabelLogger:
 
     `model` is written to each label unless `log` names another; it may be None where ids are
     unique over all models. `sent`, `failed` and `dropped` count labels. Make it after a fork.
+    Raises EventError for a model name that could never be counted.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class LabelLogger:
         producer: ProducerFactory = kafka_producer,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        check_name("model", model, str, NoneType)
         self._settings = producer_settings(brokers, properties)
         self._deliveries = Deliveries()
         self._sender = Sender(producer, self._settings, self._deliveries)

@@ -18,10 +18,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import NoneType
 from typing import Any
 
 from stream_monitor.errors import EventError
-from stream_monitor.events.event_json import Event, name_fault, version_text
+from stream_monitor.events.event_json import Event
+from stream_monitor.sdk.arguments import check_name, mapping_copy
 from stream_monitor.sdk.encode import Message, Refused, encode, find_packing, milliseconds
 from stream_monitor.sdk.sending import (
     Deliveries,
@@ -44,13 +46,13 @@ class PredictionLogger:
     settings and win over the defaults here (idempotent, lz4). `queue_size` bounds the events
     that wait, `linger_ms` how long they do. Where pyarrow is installed, from `pack_min` waiting
     events on they travel as Arrow packs of up to `pack_max`; else, or where `pack_min` is None,
-    as JSON. Raises EventError for a model or version name that could never be counted.
+    as JSON. Raises EventError for a model or version that could never be counted: no text, no
+    integer (a version 1.0 neither), empty, longer than 200 characters.
 
     `sent`, `failed` and `dropped` count events: delivered, refused by the schema or by Kafka,
     lost to a full queue. The thread and the producer start at the first event, and again in a
     forked child, so a logger made before a server forks its workers is fine; what waited in
     the parent is sent by the parent.
-
     Not for bulk loads: write packs with `stream_monitor.events.pack.encode_pack` for those.
     """
 
@@ -70,10 +72,8 @@ class PredictionLogger:
         producer: ProducerFactory = kafka_producer,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        for what, name in (("model", model), ("version", version_text(version))):
-            wrong = name_fault(name)
-            if wrong is not None:
-                raise EventError("name", f"{what} {name!r}: {wrong}")
+        check_name("model", model, str)
+        check_name("version", version, str, int, NoneType)
         self._settings = producer_settings(brokers, properties)
         self._make_producer = producer
         self._model = model
@@ -109,25 +109,35 @@ class PredictionLogger:
         """Queue one event and return its id, which a label refers to later.
 
         `features`: names to numbers, texts, booleans, None (missing) or numpy scalars; lists of
-        numbers are embeddings. `prediction`: a number, a class, or classes to probabilities.
+        numbers are embeddings. `prediction`: a number, a class, or classes to probabilities (a row
+        of `predict_proba` is given as one of its numbers, or as `dict(zip(model.classes_, row))`).
         `timestamp`: a datetime (naive is UTC), milliseconds since 1970, or RFC 3339 text; now
         where None. `error`: that the request failed, or why. `segments`: groups that the request
         belongs to. `trace`: a W3C traceparent.
 
-        Never blocks and never raises for what the event holds: see `failed` and `dropped`. The
-        features are copied, so the mapping may be used again.
+        Never blocks and never raises for what the event holds, features that are no mapping
+        included: see `failed` and `dropped`. The features are copied, so the mapping may be used
+        again.
         """
         if id is None:
             id = f"{self._prefix}{next(self._count):x}"  # noqa: A001
         if len(self._queue) >= self._queue_size or self._closed:
             self._deliveries.drop()
             return id
+        try:
+            # Nearly all callers give a dict; to ask for that costs less than the call that it spares.
+            copied = features.copy() if type(features) is dict else mapping_copy("features", features)
+            if segments is not None:
+                segments = segments.copy() if type(segments) is dict else mapping_copy("segments", segments)
+        except EventError as refused:
+            self._deliveries.fail(1, f"event {id!r} refused: {refused}")
+            return id
         event: Event = {
             "id": id,
             "model": self._model,
             "model_version": self._version if version is None else version,
             "timestamp": self._clock() // 1000 / 1000 if timestamp is None else timestamp,
-            "features": dict(features),
+            "features": copied,
             "prediction": prediction,
         }
         if latency_ms is not None:
@@ -135,7 +145,7 @@ class PredictionLogger:
         if error is not None:
             event["error"] = error
         if segments is not None:
-            event["segments"] = dict(segments)
+            event["segments"] = segments
         if trace is not None:
             event["trace"] = trace
         self._queue.append(event)

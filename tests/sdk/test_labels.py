@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -46,6 +46,11 @@ def test_a_label_that_no_reader_would_take_is_refused(id_: str, label: Any, opti
     with pytest.raises(EventError):
         logger.log(id_, label, **options)
     assert not factory.only.messages
+
+
+def test_a_model_that_is_no_name_is_refused_at_once() -> None:
+    with pytest.raises(EventError, match=r"model: give text or None, found 5"):
+        LabelLogger("k", model=cast("Any", 5), producer=Factory())
 
 
 def test_losses_are_counted() -> None:

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import multiprocessing
 import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from multiprocessing.connection import Connection
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import orjson
+import pandas as pd
 import pytest
 from confluent_kafka import KafkaError
 
@@ -189,6 +192,75 @@ def test_what_the_schema_refuses_fails_here_and_not_at_the_reader(
     assert len(caplog.records) == 1, "one complaint a minute"
 
 
+@pytest.mark.parametrize(
+    ("features", "found"),
+    [
+        (np.array([1, 2, 3]), "found ndarray"),
+        (np.array([]), "found ndarray"),
+        (np.array([[1.0, 2.0]]), "found ndarray; log its rows one by one"),
+        (pd.DataFrame({"a": [1.0], "b": [2.0]}), "found DataFrame; log its rows one by one"),
+        (None, "found NoneType"),
+        ([1, 2], "found list"),
+        (["ab", "cd"], "found list"),
+        ("ab", "found str"),
+        (5, "found int"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_features_that_map_nothing_count_as_failed(
+    logger: PredictionLogger, factory: Factory, features: Any, found: str
+) -> None:
+    assert logger.log(features, 0.3, id="a") == "a"
+    assert logger.failed == 1
+    assert logger.last_error == (
+        f"event 'a' refused: field_type: features: give a mapping of names to values, {found}"
+    )
+    logger.log({"x": 1}, 0.3)
+    logger.flush()
+    assert (logger.failed, logger.sent, len(values(factory))) == (1, 1, 1)
+
+
+def test_segments_and_hostile_mappings_count_as_failed_too(logger: PredictionLogger) -> None:
+    class Hostile(Mapping[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            raise RuntimeError("boom")
+
+        def __iter__(self) -> Iterator[str]:
+            return iter("ab")
+
+        def __len__(self) -> int:
+            return 2
+
+    logger.log({"x": 1}, 1, segments=cast("Any", ["north"]))
+    assert "segments: give a mapping of names to values, found list" in (logger.last_error or "")
+    logger.log(Hostile(), 1)
+    assert "features: RuntimeError: boom" in (logger.last_error or "")
+    logger.log({"x": 1}, 1, trace=cast("Any", object()))
+    logger.flush()
+    assert (logger.failed, logger.sent) == (3, 0)
+
+
+def test_whatever_maps_names_to_values_is_taken(logger: PredictionLogger, factory: Factory) -> None:
+    rows = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    logger.log(MappingProxyType({"a": 1}), 1, segments=MappingProxyType({"s": "t"}))
+    logger.log(cast("Any", rows.iloc[1]), 1)
+    logger.log(OrderedDict(a=5), 1)
+    logger.flush()
+    sent = [json.loads(value)["features"] for value in values(factory)]
+    assert sent == [{"a": 1}, {"a": 2.0, "b": 4.0}, {"a": 5}]
+
+
+@pytest.mark.parametrize(
+    "prediction", [np.array([[0.1, 0.9]]), np.array([0.3, 0.7]), [0.3, 0.7], np.array([0.3])], ids=str
+)
+def test_a_row_of_probabilities_is_told_what_to_give(logger: PredictionLogger, prediction: Any) -> None:
+    logger.log({"x": 1}, prediction)
+    logger.flush()
+    assert (logger.failed, logger.sent) == (1, 0)
+    wanted = "for probabilities give the number, or {class: probability}"
+    assert wanted in (logger.last_error or "")
+
+
 def test_one_event_that_surprises_does_not_take_the_others_with_it(
     logger: PredictionLogger, factory: Factory
 ) -> None:
@@ -308,6 +380,29 @@ def test_a_broker_that_is_away_is_told_once(factory: Factory, caplog: pytest.Log
 def test_names_that_cannot_be_used_are_refused_at_once(model: str, version: str) -> None:
     with pytest.raises(EventError, match="name"):
         PredictionLogger("k", model, version)
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "said"),
+    [
+        (None, "1", r"model: give text, found None"),
+        (7, "1", r"model: give text, found 7 \(int\)"),
+        ("m", 1.0, r"version: give text, an integer or None, found 1\.0 \(float\)"),
+        ("m", True, r"version: .*found True \(bool\)"),
+        ("m", np.int64(7), r"version: .*\(int64\)"),
+    ],
+)
+def test_names_of_other_types_are_refused_at_once(model: Any, version: Any, said: str) -> None:
+    with pytest.raises(EventError, match=said):
+        PredictionLogger("k", model, version)
+
+
+@pytest.mark.parametrize(("version", "counted"), [(7, "7"), ("1.0", "1.0"), (None, "unversioned")])
+def test_versions_that_are_counted(factory: Factory, version: Any, counted: str) -> None:
+    with closing(PredictionLogger("k", "m", version, producer=factory, linger_ms=NEVER)) as logger:
+        logger.log({"x": 1}, 1)
+        logger.flush()
+    assert [batch.version for batch in factory.only.decoded().batches] == [counted]
 
 
 def _child(logger: PredictionLogger, factory: Factory, answer: Connection) -> None:
