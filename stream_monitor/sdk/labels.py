@@ -106,6 +106,11 @@ class LabelLogger:
         """Labels that found the producer's queue full."""
         return self._deliveries.dropped
 
+    @property
+    def last_error(self) -> str | None:
+        """Why labels failed last, why Kafka is not reached, or that there is no such topic."""
+        return self._deliveries.last_error
+
     def flush(self, timeout: float = 10.0) -> int:
         """Wait `timeout` seconds at most for Kafka to have all labels; returns how many it has not."""
         return self._sender.flush(timeout)
@@ -116,6 +121,7 @@ class LabelLogger:
             self._closed = True
             atexit.unregister(self.close)
             self.flush(timeout)
+            self._sender.end()
 
 
 def _moment(stamp: float | str) -> int:

@@ -52,7 +52,9 @@ class PredictionLogger:
     `sent`, `failed` and `dropped` count events: delivered, refused by the schema or by Kafka,
     lost to a full queue. The thread and the producer start at the first event, and again in a
     forked child, so a logger made before a server forks its workers is fine; what waited in
-    the parent is sent by the parent.
+    the parent is sent by the parent. Of a topic that is not there `last_error` tells some two
+    seconds after the first event; events for it wait 30 s, in case it is made, and then fail.
+
     Not for bulk loads: write packs with `stream_monitor.events.pack.encode_pack` for those.
     """
 
@@ -177,7 +179,7 @@ class PredictionLogger:
 
     @property
     def last_error(self) -> str | None:
-        """Why events failed last, or why Kafka is not reached."""
+        """Why events failed last, why Kafka is not reached, or that there is no such topic."""
         return self._deliveries.last_error
 
     def flush(self, timeout: float = 10.0) -> int:
@@ -194,6 +196,7 @@ class PredictionLogger:
         self._last_moment = time.monotonic() + timeout
         atexit.unregister(self.close)
         left = self.flush(timeout)
+        self._sender.end()
         self._wake.set()
         thread = self._thread
         if thread is not None:

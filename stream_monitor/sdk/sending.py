@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stream_monitor.sdk.missing import is_absence, not_there, watch
+
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
@@ -32,6 +34,9 @@ class ProducerLike(Protocol):
 
     def flush(self, timeout: float) -> int:
         """Wait for deliveries; how many messages are left."""
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        """What the brokers say of a topic."""
 
 
 ProducerFactory = Callable[[dict[str, Any]], ProducerLike]
@@ -78,6 +83,8 @@ class Sender:
         self._deliveries = deliveries
         self._producer: ProducerLike | None = None
         self._not_before = -1.0
+        self._watched: ProducerLike | None = None
+        self._ended = False
 
     @property
     def resting(self) -> bool:
@@ -96,7 +103,9 @@ class Sender:
         One that the client refuses at once counts as failed.
         """
         producer = self.start()
-        handler = self._deliveries.handler(events)
+        if self._watched is not producer:
+            self._watch(producer, topic)
+        handler = self._deliveries.handler(events, topic)
         try:
             producer.produce(topic, value, key, on_delivery=handler)
         except BufferError:
@@ -104,7 +113,8 @@ class Sender:
             raise
         except Exception as error:  # noqa: BLE001 - a model server must not fall by what the client raises
             self._deliveries.untold(events)
-            self._deliveries.fail(events, f"Kafka's client did not take a message: {error}")
+            why = not_there(topic) if is_absence(error) else error
+            self._deliveries.fail(events, f"Kafka's client did not take a message: {why}")
 
     def poll(self, timeout: float) -> None:
         """Call what waits to be called."""
@@ -124,6 +134,19 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - see produce
             self._abandon(error)
             return 0
+
+    def end(self) -> None:
+        """Nothing more will be produced, so nothing has to be asked any more."""
+        self._ended = True
+
+    def _watch(self, producer: ProducerLike, topic: str) -> None:
+        """Find out whether there is such a topic, unless a message gets there first."""
+        self._watched = producer
+
+        def needed() -> bool:
+            return self._producer is producer and not self._deliveries.sent and not self._ended
+
+        watch(producer, topic, needed=needed, tell=self._deliveries.tell)
 
     def give_up(self) -> ProducerLike | None:
         """The producer, which is this object's no longer."""
@@ -151,11 +174,11 @@ class Deliveries:
         self._untold = 0  # events with the producer, of which nothing was heard yet
         self._life = 0  # which producer
 
-    def handler(self, events: int) -> Callable[..., None]:
+    def handler(self, events: int, topic: str) -> Callable[..., None]:
         """A delivery callback for a message that holds `events` events, which count as under way."""
         with self._lock:
             self._untold += events
-            return partial(self._delivered, events, self._life)
+            return partial(self._delivered, events, topic, self._life)
 
     def untold(self, events: int) -> None:
         """These are not under way after all."""
@@ -169,7 +192,7 @@ class Deliveries:
             self._life += 1
         self.fail(lost, why)
 
-    def _delivered(self, events: int, life: int, error: object, _message: object) -> None:
+    def _delivered(self, events: int, topic: str, life: int, error: object, _message: object) -> None:
         with self._lock:
             if life != self._life:
                 return  # counted already, when its producer was given up
@@ -178,7 +201,8 @@ class Deliveries:
             with self._lock:
                 self.sent += events
         else:
-            self.fail(events, f"Kafka did not take a message: {error}")
+            why = not_there(topic) if is_absence(error) else error
+            self.fail(events, f"Kafka did not take a message: {why}")
 
     def fail(self, events: int, why: str) -> None:
         """Count events that will never arrive, and say why."""
@@ -192,7 +216,10 @@ class Deliveries:
         # The summary that all brokers are down says less than the reason that came before it.
         if error.name() == "_ALL_BROKERS_DOWN":
             return
-        why = f"Kafka is not reached: {error.str()}"
+        self.tell(f"Kafka is not reached: {error.str()}")
+
+    def tell(self, why: str) -> None:
+        """Keep and say what is wrong, though no event is lost by it yet."""
         with self._lock:
             self.last_error = why
         self._say(why)

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from stream_monitor.errors import BrokerError, ConfigError
 from stream_monitor.messages import TRANSIENT
+from stream_monitor.sdk.missing import REMEDY, is_absence
 from stream_monitor.sdk.sending import QUIET_SECONDS
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class AlertTopic:
         self._complaints = Complaints(brokers)
         self.consumer = self._consumer(dict(properties or {}))
         try:
-            self.partitions = self.check(topic, "; is the name right?")
+            self.partitions = self.check(topic, f"; {REMEDY}")
         except BaseException:
             self.consumer.close()
             raise
@@ -89,6 +90,8 @@ class AlertTopic:
             if found.error is None and found.partitions:
                 return sorted(found.partitions)
             why = found.error.str() if found.error is not None else "it has no partitions"
+            if is_absence(found.error):
+                why = "it is not there"
             new = found.error is None or found.error.name() in _MAY_BE_NEW
             if not new or time.monotonic() > end:
                 raise BrokerError(f"topic {topic} at {self._brokers}: {why}{remedy}")

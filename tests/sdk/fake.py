@@ -35,6 +35,9 @@ class FakeProducer:
     def flush(self, timeout: float) -> int:
         return 0
 
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        raise NotImplementedError("nothing waits here, so nobody asks")
+
     def decoded(self) -> Decoded:
         return decode_events(
             [Record("p", 0, at, -1, key, value) for at, (_, value, key) in enumerate(self.messages)],

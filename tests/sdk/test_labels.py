@@ -61,3 +61,4 @@ def test_losses_are_counted() -> None:
     failing = LabelLogger("k", producer=Factory(error="no"))
     failing.log("a", 1)
     assert (failing.sent, failing.failed) == (0, 1)
+    assert failing.last_error == "Kafka did not take a message: no"
