@@ -244,7 +244,11 @@ class JudgePartition:
 
     def readiness(self) -> dict[tuple[str, str], Readiness]:
         """By (model, version), whether it is judged or still learns."""
-        return {(unit.model, unit.version): readiness(unit) for unit in self.units()}
+        return {
+            (model, version): readiness(unit)
+            for model, units in self.models.items()
+            for version, unit in units.items()
+        }
 
     def units(self) -> list[Unit]:
         """All of them, sorted by model and version."""

@@ -230,16 +230,17 @@ def test_features_that_fire_have_a_series_as_long_as_they_do() -> None:
     assert firing(metrics) == {("age", "MissingValues"), ("job", "FeatureDrift")}
 
 
-def test_features_that_fire_stay_within_the_limit() -> None:
-    metrics = Metrics(series_limit=13 + 3 + 5 + 2)
+@pytest.mark.parametrize(("room", "named", "whole"), [(3, 3, 0), (5, 5, 0), (21, 5, 0), (22, 5, 1)])
+def test_features_that_fire_stay_within_the_limit(room: int, named: int, whole: int) -> None:
+    # 13 of the window, 1 of the firing alerts, 1 of the alerts told, 5 of the detections.
+    metrics = Metrics(series_limit=20 + room)
     metrics.aggregate(aggregate({"age": feature()}))
     for number in range(5):
         metrics.alert(alert(fingerprint=f"f{number}", feature=f"f{number}"))
-    # 13 of the window, 1 of the firing alerts, 1 of the alerts told, 5 of the detections leave room for 3.
-    assert firing(metrics) == {(f"f{number}", "FeatureDrift") for number in range(3)}
+    assert firing(metrics) == {(f"f{number}", "FeatureDrift") for number in range(named)}
     read = scrape(metrics.registry)
-    assert with_model(read) == 23
-    assert read.one("stream_monitor_series_left_out") == 2 + 17
+    assert with_model(read) == 20 + named + 17 * whole
+    assert read.one("stream_monitor_series_left_out") == 5 - named + 17 * (1 - whole)
 
 
 def test_order_does_not_depend_on_what_was_told_first() -> None:
