@@ -101,6 +101,7 @@ def _check(events: list[Event]) -> tuple[list[Event], list[Refused]]:
         not named
         or not kinds <= _PLAIN
         or not set(map(type, fields.answers)) <= _PLAIN
+        or not {*map(type, fields.latencies), *map(type, fields.errors)} <= _PLAIN
         or dict in map(type, fields.answers)
     ):
         events = [_plain_event(event) for event in events]
@@ -126,6 +127,8 @@ def _plain_event(event: Event) -> Event:
         made["prediction"] = {str(name): plain(share) for name, share in answer.items()}
     else:
         made["prediction"] = plain(answer)
+    # Times and flags are numpy's where they were computed with it.
+    made.update({name: plain(event[name]) for name in ("latency_ms", "error") if name in event})
     return made
 
 

@@ -121,6 +121,22 @@ def test_values_of_numpy_pandas_and_python(logger: PredictionLogger, factory: Fa
     assert words == {"bool": "true", "str": "a", "date": "2026-01-01 00:00:00+00:00", "prediction": "yes"}
 
 
+@pytest.mark.parametrize("events", [1, 20])
+@pytest.mark.parametrize("latency", [np.float64(4.5), np.float32(4.5), Decimal("4.5")])
+def test_latency_and_error_as_numpy_has_them(
+    logger: PredictionLogger, factory: Factory, events: int, latency: Any
+) -> None:
+    for _ in range(events):
+        logger.log({"x": 1.0}, 0.5, latency_ms=latency, error=np.bool_(True))
+    logger.flush()
+    assert logger.last_error is None
+    batches = factory.only.decoded().batches
+    assert sum(len(batch) for batch in batches) == events
+    for batch in batches:
+        assert batch.latency_ms is not None
+        assert set(batch.latency_ms.tolist()) == {4.5}
+
+
 def test_nan_among_strings_is_missing_and_packed(logger: PredictionLogger, factory: Factory) -> None:
     for row in range(10):
         logger.log({"c": float("nan") if row % 2 else "a"}, 1)
