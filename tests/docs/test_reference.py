@@ -115,4 +115,4 @@ def test_what_a_public_function_raises_is_said(path: str, function: Any, words: 
 
 
 def test_raised_errors_are_seen() -> None:
-    assert raised(sdk.PredictionLogger.__init__) == {"EventError"}
+    assert raised(sdk.AlertSubscriber.__init__) == {"ConfigError"}

@@ -126,8 +126,9 @@ def test_values_of_numpy_pandas_and_python(logger: PredictionLogger, factory: Fa
 def test_latency_and_error_as_numpy_has_them(
     logger: PredictionLogger, factory: Factory, events: int, latency: Any
 ) -> None:
+    failed: Any = np.bool_(True)
     for _ in range(events):
-        logger.log({"x": 1.0}, 0.5, latency_ms=latency, error=np.bool_(True))
+        logger.log({"x": 1.0}, 0.5, latency_ms=latency, error=failed)
     logger.flush()
     assert logger.last_error is None
     batches = factory.only.decoded().batches
