@@ -82,6 +82,12 @@ def notes(baseline: Baseline, settings: ResolvedModel) -> list[str]:
             "no column `prediction`: predictions will not be compared with these rows, but with the first "
             f"{settings.learn.events:,} that are served{_answer(baseline)}"
         )
+    lacking = sorted((settings.selected or frozenset()) - set(baseline.index))
+    if lacking:
+        found.append(
+            f"without features that `features` asks for: {_some(lacking)}; these are learned from the first "
+            f"{settings.learn.events:,} events"
+        )
     found += _ids(baseline, times)
     for what, names in (
         ("have no value, so any value will count as unseen", _without_values(baseline)),

@@ -53,7 +53,7 @@ def register(subparsers: Subparsers) -> None:
 def run_create(args: argparse.Namespace) -> int:
     """Builds, writes, and says what was found."""
     from stream_monitor.baselines.named import baseline_of_rows
-    from stream_monitor.cli.trial import told, try_baseline
+    from stream_monitor.cli.trial import size, told, try_baseline
 
     config = read_config(args)
     baseline = baseline_of_rows(args.files, config, args.model)
@@ -62,7 +62,7 @@ def run_create(args: argparse.Namespace) -> int:
         args.out.write_bytes(baseline.to_json())
     except OSError as error:
         raise BaselineError(f"{args.out}: cannot be written: {error.strerror}") from error
-    print(f"{args.out}: {baseline.rows} rows, {len(baseline.features)} features, hash {baseline.hash}")
+    print(f"{args.out}: {size(baseline)}, hash {baseline.hash}")
     if not baseline.provisional:
         print(f"variance inflation by time: estimated from {baseline.vif_panes} panes")
     for line in told(config, args.model, baseline):

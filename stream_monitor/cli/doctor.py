@@ -59,7 +59,7 @@ def _baselines(config: Config) -> Iterator[Finding]:
     """Those that the configuration names."""
     from stream_monitor.baselines.describe import notes, why_provisional
     from stream_monitor.baselines.named import load_baseline
-    from stream_monitor.cli.trial import try_baseline
+    from stream_monitor.cli.trial import size, try_baseline
     from stream_monitor.engines.doctor import Finding
 
     for model in config.models:
@@ -76,7 +76,7 @@ def _baselines(config: Config) -> Iterator[Finding]:
         settings = config.model(model)
         for note in notes(baseline, settings):
             yield Finding("warn", check, note)
-        told = f"{baseline.rows} rows, {len(baseline.features)} features"
+        told = size(baseline)
         why = why_provisional(baseline, settings)
         if why is not None:
             yield Finding(

@@ -62,6 +62,12 @@ def _fault(config: Config, model: str, watched: Baseline) -> str | None:
     return None
 
 
+def size(baseline: Baseline) -> str:
+    """How many rows and features."""
+    features = len(baseline.features)
+    return f"{baseline.rows} rows, {features} feature{'' if features == 1 else 's'}"
+
+
 def told(config: Config, model: str, baseline: Baseline) -> list[str]:
     """Lines about it: its features, why what is promised is provisional, and notes."""
     from stream_monitor.baselines import describe

@@ -58,15 +58,14 @@ def _describe(model: ResolvedModel) -> str:
 
 def _tell_baseline(config: Config, name: str) -> None:
     from stream_monitor.baselines.named import load_baseline
-    from stream_monitor.cli.trial import told, try_baseline
+    from stream_monitor.cli.trial import size, told, try_baseline
 
     baseline = load_baseline(config, name)
     if baseline is None:
         events = config.model(name).learn.events
         print(f"  baseline: learned from the first {events} events, unless one is published")
         return
-    features = f"{len(baseline.features)} features"
-    print(f"  baseline: {baseline.rows} rows, {features}, hash {baseline.hash[:16]}")
+    print(f"  baseline: {size(baseline)}, hash {baseline.hash[:16]}")
     # Told before it is tried: why it cannot be used is often among the notes.
     for line in told(config, name, baseline):
         print(f"  {line}")

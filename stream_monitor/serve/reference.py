@@ -29,9 +29,10 @@ answers 503, with the reason, until every stage has restored what it was assigne
   version that was replaced: when its model's newest window is a day (and three window lengths) further.
 - One scrape holds a limited number of series with a model label (`worker.series_limit`, 20,000). Whether a model
   version is judged, what a window says as a whole, alert counts and firing alerts are always there. Then come the names
-  of features that fire, then features, whole ones only: drifted or firing ones, those of models that the configuration names, the others; each by when it was first seen, which is part of the
-  model's state, so that a restart or a move changes nothing. `stream_monitor_series_left_out` says what this scrape
-  left out, `stream_monitor_omitted_series_total` adds it up.
+  of features that fire, then features, whole ones only: drifted or firing ones, those of models that the
+  configuration names, the others; each by when it was first seen, which is part of the model's state, so that a
+  restart or a move changes nothing. `stream_monitor_series_left_out` says what this scrape left out,
+  `stream_monitor_omitted_series_total` adds it up.
 - Counters begin at zero for every label value that can be known, so that `increase()` sees the first event. What is
   none of them counts as `other`.
 - Quantiles carry the label `q`: `quantile` is reserved for summaries.

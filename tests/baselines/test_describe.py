@@ -160,6 +160,17 @@ def test_numbers_that_are_named_like_ids(tmp_path: Path) -> None:
     assert told[-1] == "the same of key4_id, key5_id, key6_id"
 
 
+def test_a_profile_without_what_is_asked_for(tmp_path: Path) -> None:
+    """A file of rows without it is refused; a profile may have been made for less."""
+    _, baseline = described(tmp_path, {**MAPPED, **EVEN})
+    others = config_from({"models": {"m": {"features": ["age", "fee", "income"]}}}).model("m")
+    (told,) = notes(baseline, others)
+    assert told == (
+        "without features that `features` asks for: fee, income; "
+        "these are learned from the first 5,000 events"
+    )
+
+
 def test_why_it_is_provisional(tmp_path: Path) -> None:
     config, baseline = described(tmp_path, EVEN)
     assert why_provisional(baseline, config.model("m")) == "the rows have no times"

@@ -106,7 +106,7 @@ def test_validate_builds_the_baselines_that_the_file_names(
     file.write_text("models: {loan: {baseline: rows.csv}, other: {}}\n")
     assert main(["validate", str(file)]) == 0
     said = capsys.readouterr().out
-    assert "60 rows, 1 features" in said
+    assert "60 rows, 1 feature" in said
     assert "learned from the first 5000 events" in said
     rows.unlink()
     assert main(["validate", str(file)]) == 1
@@ -124,7 +124,7 @@ def test_a_profile_can_be_named_instead_of_rows_and_is_the_same(
     file = tmp_path / "monitor.yaml"
     file.write_text("models: {loan: {baseline: loan.json}, raw: {baseline: rows.csv}}\n")
     assert main(["validate", str(file)]) == 0
-    assert capsys.readouterr().out.count(f"100 rows, 1 features, hash {made}") == 2
+    assert capsys.readouterr().out.count(f"100 rows, 1 feature, hash {made}") == 2
     profile.write_bytes(b"{}")
     assert main(["validate", str(file)]) == 1
     assert str(profile) in capsys.readouterr().err
