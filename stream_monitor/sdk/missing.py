@@ -37,15 +37,17 @@ def is_absence(error: object) -> bool:
 
 def watch(
     producer: ProducerLike, topic: str, *, needed: Callable[[], bool], tell: Callable[[str], None]
-) -> None:
+) -> threading.Thread:
     """Ask for `topic` on a thread while `needed`; `tell` once where it is not there.
 
-    Returns at once. Two answers in a row have to say so: a topic that the first message made, or
+    Returns the thread, at once. Two answers in a row have to say so: a topic that the first message made, or
     that another program did, may not have reached the broker that is asked first.
     """
-    threading.Thread(
+    thread = threading.Thread(
         target=_watch, args=(producer, topic, needed, tell), name="topic-watch", daemon=True
-    ).start()
+    )
+    thread.start()
+    return thread
 
 
 def _watch(

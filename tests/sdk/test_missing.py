@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -36,12 +35,6 @@ class Asked(FakeProducer):
         return SimpleNamespace(topics={topic: SimpleNamespace(error=answer)})
 
 
-def wait_for_watch() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "topic-watch":
-            thread.join(10)
-
-
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
@@ -62,8 +55,7 @@ def test_two_answers_in_a_row_are_needed(
     monkeypatch.setattr(missing, "_MOST_S", 0.0)
     said: list[str] = []
     producer = Asked([*answers])
-    missing.watch(producer, "prediction", needed=lambda: True, tell=said.append)
-    wait_for_watch()
+    missing.watch(producer, "prediction", needed=lambda: True, tell=said.append).join(10)
     assert not producer.answers
     assert bool(said) is told
     for words in said:
@@ -74,8 +66,7 @@ def test_nobody_asks_once_something_was_delivered(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(missing, "_FIRST_S", 0.0)
     producer = Asked([ABSENT, ABSENT])
     needed = iter([True, False])
-    missing.watch(producer, "p", needed=lambda: next(needed), tell=pytest.fail)
-    wait_for_watch()
+    missing.watch(producer, "p", needed=lambda: next(needed), tell=pytest.fail).join(10)
     assert len(producer.answers) == 1
 
 
