@@ -100,6 +100,21 @@ class Distances:
         }
 
 
+def two_sample_ks(one: FloatArray, other: FloatArray) -> float:
+    """Kolmogorov-Smirnov statistic of two samples of values, shapes (n,) and (m,); NaN is left out.
+
+    The largest gap between their empirical distribution functions (Smirnov 1939). For rows at
+    hand, as published tables have it: a stream keeps counts, whose `ks` sees only the bins' bounds
+    and is the same or smaller by at most the share of a bin. ValueError where a sample is empty.
+    """
+    one, other = np.sort(one[~np.isnan(one)]), np.sort(other[~np.isnan(other)])
+    if not len(one) or not len(other):
+        raise ValueError(f"both samples need a value, found {len(one)} and {len(other)}")
+    both = np.concatenate([one, other])
+    below = np.searchsorted(one, both, side="right") / len(one)
+    return float(np.abs(below - np.searchsorted(other, both, side="right") / len(other)).max())
+
+
 def _cdf(ordered: IntArray, starts: IntArray, feature: IntArray) -> tuple[FloatArray, IntArray]:
     """Distribution function at each ordered bin and the rows with a value per feature."""
     running = np.cumsum(ordered)

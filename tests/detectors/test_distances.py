@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp, wasserstein_distance
 
 from stream_monitor.detectors.cells import Cells
-from stream_monitor.detectors.distances import Distances
+from stream_monitor.detectors.distances import Distances, two_sample_ks
 
 
 def _made(feature: Any, baseline: Any) -> Any:
@@ -124,3 +124,17 @@ def test_cells_are_at_most_ten_about_equal_groups_in_order(feature: Any, baselin
     assert groups.max() / groups.min() < 1.5
     heavy = Cells.build(baseline(feature("h", [10] * 30 + [9000] + [10] * 30)))
     assert heavy.counts[4:].tolist() == [300, 9000, 300]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), sizes=st.tuples(st.integers(1, 200), st.integers(1, 200)))
+def test_ks_of_rows_equals_scipy(seed: int, sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = (rng.normal(size=n).round(1) for n in sizes)  # rounded: ties
+    assert two_sample_ks(one, other) == pytest.approx(ks_2samp(one, other).statistic, abs=1e-12)
+    assert two_sample_ks(np.append(one, np.nan), other) == two_sample_ks(one, other)
+
+
+def test_ks_of_rows_needs_values() -> None:
+    with pytest.raises(ValueError, match="0 and 1"):
+        two_sample_ks(np.array([np.nan]), np.array([1.0]))
