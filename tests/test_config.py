@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stream_monitor.config import Config, config_from, load_config
 from stream_monitor.config.durations import PERIODS, parse_duration
+from stream_monitor.config.settings import CAME_LATER, ResolvedModel
 from stream_monitor.errors import ConfigError
 from stream_monitor.records import TOPICS
 
@@ -87,6 +88,21 @@ def test_everything_has_a_default_and_unnamed_models_take_them(tmp_path: Path) -
     assert config.worker.replica_name
 
 
+def test_models_inherit_shares_one_by_one() -> None:
+    config = of("""
+defaults: {alert_budget: {shares: {adwin: 0, window: 0.1}}}
+models: {a: {alert_budget: {shares: {window: 0.25}}}, b: {}}
+""")
+    assert config.model("a").alert_budget.shares.by_name == {
+        "e-detector": 0.7,
+        "window": 0.25,
+        "page-hinkley": 0.05,
+        "adwin": 0.0,
+    }
+    assert config.model("b").alert_budget.shares.window == 0.1
+    assert config.model("c").alert_budget.shares == config.model("b").alert_budget.shares
+
+
 def test_the_environment_s_brokers_win_and_the_command_line_s_over_them() -> None:
     config = of("kafka: {brokers: file:1}", KAFKA_BROKERS="env:2")
     assert config.kafka.brokers == "env:2"
@@ -117,6 +133,22 @@ def test_printing_shows_no_passwords() -> None:
         ),
         ("modls: {}", "`modls`: unknown key; did you mean `models`?"),
         ("defaults: {alert_budget: {false_alarm: 1}}", "did you mean `false_alarms`?"),
+        (
+            "defaults: {alert_budget: {shares: {edetector: .5}}}",
+            "`defaults.alert_budget.shares.edetector`: unknown key; did you mean `e-detector`?",
+        ),
+        (
+            "models: {a: {alert_budget: {shares: {window: .4}}}}",
+            "`models.a.alert_budget.shares`: they add up to 1.2, at most 1 can be spent (e-detector 0.7",
+        ),
+        (
+            "defaults: {alert_budget: {shares: {e-detector: 0, window: 0, page-hinkley: 0, adwin: 0}}}",
+            "`defaults.alert_budget.shares`: no detector has a share, so nothing could ever alarm",
+        ),
+        (
+            "defaults: {alert_budget: {shares: {adwin: 1.5}}}",
+            "`defaults.alert_budget.shares.adwin`: expected number, ≥ 0, ≤ 1, found 1.5",
+        ),
         ("kafka: {topics: {alert: x}}", "`kafka.topics.alert`: unknown key; did you mean `alerts`?"),
         ("zzz: 1", "`zzz`: unknown key; known are kafka, defaults, models"),
         ("models: {a: {threshold: 1}}", "known are pane, windows, allowed_lateness, alert_budget,"),
@@ -222,6 +254,20 @@ def test_an_unknown_topic_is_refused() -> None:
         Config().kafka.topic("alert")
 
 
+def test_keys_that_came_later_leave_the_hash_of_older_settings_as_it_was() -> None:
+    plain = of("").model("a")
+    assert plain.hash == "0ab9595f5bb8520fa2df3beaad3b8e03bc68a9b0b367c084ae847380463e9fa3"
+    body = plain.body
+    assert ResolvedModel.of_body(body, plain.hash, "a") == plain
+    for path in CAME_LATER:
+        *outer, key = path.split(".")
+        for name in outer:
+            body = body[name]
+        assert key not in body
+    other = of("defaults: {alert_budget: {shares: {adwin: 0}}}").model("a")
+    assert ResolvedModel.of_body(other.body, other.hash, "a").alert_budget.shares.adwin == 0.0
+
+
 def test_the_hash_covers_decisions_only() -> None:
     base = of("models: {a: {}}").model("a").hash
     for same in (
@@ -237,6 +283,7 @@ def test_the_hash_covers_decisions_only() -> None:
     assert features[0] == features[1] != features[2]
     changes = (
         "pane: 5s", "windows: [1m]", "allowed_lateness: 2h", "alert_budget: {per: day}", "effect_floor: .02",
+        "alert_budget: {shares: {adwin: 0}}",
         "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
     )  # fmt: skip
     hashes = {of(f"defaults: {{{change}}}").model("a").hash for change in changes}

@@ -86,6 +86,10 @@ BUDGET = st.fixed_dictionaries(
             lambda v: v != "${TIME}x"
         ),
         "por": COUNTS,
+        "shares": st.sampled_from(
+            [None, {}, {"adwin": 0}, {"page-hinkley": 0.04, "adwin": "${SEVEN}"}, {"window": 1.1}, 1]
+        )
+        | st.sampled_from([{"page_hinkley": 0}, {"e-detector": None}]),
     },
 )
 MODEL: dict[str, st.SearchStrategy[Any]] = {

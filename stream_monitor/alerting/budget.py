@@ -5,19 +5,20 @@ E[false openings] <= false_alarms * T / period. Expectations add whatever the de
 shares can be handed out by plain division. Only opening an incident spends; joining or
 prolonging one is free.
 
-    e-detector     .70   A in panes, for the mixture over all channels of a model
-    window tests   .20   alpha per test, in proportion to the window's hop
-    second         .10   CUSUM .05 and ADWIN .05: a run length in rows per channel
+    e-detector             A in panes, for the mixture over all channels of a model
+    window                 alpha per test, in proportion to the window's hop
+    page-hinkley, adwin    a run length in rows per channel
+
+A detector whose share is 0 is off: what it would be bought cannot be asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import Self
 
-SEQUENTIAL_SHARE = 0.7
-WINDOW_SHARE = 0.2
-SECOND_SHARE = 0.1
-SECOND_DETECTORS = 2
+from stream_monitor.config import Defaults, Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Budget:
     false_alarms: float
     period_us: int
     pane_us: int
+    shares: Shares = field(default_factory=Shares)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.false_alarms < float("inf"):
@@ -36,18 +38,31 @@ class Budget:
                 f"a period must be at least one pane and a pane positive, not {self.period_us} us "
                 f"and {self.pane_us} us"
             )
+        shares = self.shares.by_name.values()
+        if min(shares) < 0.0 or not 0.0 < math.fsum(shares) <= 1.0 + 1e-9:
+            raise ValueError(f"shares must be 0 or more, some of them more, and add up to 1: {shares}")
+
+    @classmethod
+    def of(cls, settings: Defaults) -> Self:
+        """What a model's settings allow."""
+        budget = settings.alert_budget
+        return cls(budget.false_alarms, budget.period, settings.pane, budget.shares)
 
     @property
     def panes_per_period(self) -> float:
         """Panes in a period: the most decisions that the e-detector takes in it."""
         return self.period_us / self.pane_us
 
+    def share(self, detector: str) -> float:
+        """What part of the budget a detector may spend; 0 where it is off. `KeyError` for an unknown name."""
+        return self.shares.by_name[detector]
+
     def e_threshold(self, active_versions: int = 1) -> float:
         """A of the e-detector of one version, in panes; never below 1.
 
         Below 1 (a budget of more openings than panes) any pane may alarm within the budget.
         """
-        spend = SEQUENTIAL_SHARE * self.false_alarms
+        spend = self._spend("e-detector")
         return max(1.0, self.panes_per_period / spend * _count(active_versions, "active_versions"))
 
     def window_alpha(self, hop_us: int, features: int, windows: int, active_versions: int = 1) -> float:
@@ -56,18 +71,26 @@ class Budget:
             raise ValueError(f"hop must be positive, not {hop_us} us")
         tests = _count(features, "features") * _count(windows, "windows")
         tests *= _count(active_versions, "active_versions")
-        return min(0.5, WINDOW_SHARE * self.false_alarms * hop_us / (self.period_us * tests))
+        return min(0.5, self._spend("window") * hop_us / (self.period_us * tests))
 
-    def arl_second(self, events_per_period: float, channels: int, active_versions: int = 1) -> float:
-        """Run length in rows that each second detector needs on each channel.
+    def run_length(
+        self, detector: str, events_per_period: float, channels: int, active_versions: int = 1
+    ) -> float:
+        """Run length in rows that `page-hinkley` or `adwin` needs on each channel.
 
         `events_per_period` must not be below the true traffic: take it high.
         """
         if not events_per_period > 0.0:
             raise ValueError(f"events_per_period must be positive, not {events_per_period}")
-        spend = SECOND_SHARE / SECOND_DETECTORS * self.false_alarms
         tests = _count(channels, "channels") * _count(active_versions, "active_versions")
-        return events_per_period * tests / spend
+        return events_per_period * tests / self._spend(detector)
+
+    def _spend(self, detector: str) -> float:
+        """Openings per period that a detector may be expected to make."""
+        share = self.share(detector)
+        if share <= 0.0:
+            raise ValueError(f"{detector} has no share of the alert budget: it is off")
+        return share * self.false_alarms
 
 
 def _count(value: int, name: str) -> int:

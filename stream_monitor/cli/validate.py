@@ -52,7 +52,19 @@ def _describe(model: ResolvedModel) -> str:
     return (
         f"{model.name}: pane {duration_name(model.pane)}, windows {windows}, "
         f"at most {budget.false_alarms:g} false alarm{'' if budget.false_alarms == 1 else 's'} "
-        f"per {budget.per}, config hash {model.hash[:16]}"
+        f"per {budget.per}{_shares(model)}, config hash {model.hash[:16]}"
+    )
+
+
+def _shares(model: ResolvedModel) -> str:
+    """Who spends the budget, where it is not as usual."""
+    from stream_monitor.config import Shares
+
+    if model.alert_budget.shares == Shares():
+        return ""
+    shares = model.alert_budget.shares.by_name
+    return " by " + ", ".join(
+        f"{name} {share:g}" if share else f"{name} off" for name, share in shares.items()
     )
 
 

@@ -17,6 +17,7 @@ from stream_monitor.config.settings import (
     Limits,
     ModelConfig,
     ResolvedModel,
+    Shares,
     WorkerConfig,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "Limits",
     "ModelConfig",
     "ResolvedModel",
+    "Shares",
     "WorkerConfig",
     "config_from",
     "load_config",

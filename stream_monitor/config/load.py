@@ -5,6 +5,7 @@ How a single value is read and checked stands in `read`.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from stream_monitor.records import TOPICS
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MAX_MODEL_NAME = 200
+_ROUNDING = 1e-9
+"""By which shares that add up to 1 may miss it: 0.7 + 0.2 + 0.1 is no whole number to a machine."""
 
 
 def load_config(path: str | os.PathLike[str], *, env: Mapping[str, str] | None = None) -> Config:
@@ -67,6 +70,7 @@ def config_from(
     problems.raise_any()
     config = msgspec.convert(content, Config)
     _check_settings(config.defaults, "defaults", problems)
+    _check_shares(config.defaults, "defaults", problems)
     _check_topics(config, problems)
     inherited = content.get("defaults", {})
     resolved = {}
@@ -74,6 +78,8 @@ def config_from(
         model = msgspec.convert(_inherit(inherited, given), ModelConfig)
         if (model.pane, model.windows) != (config.defaults.pane, config.defaults.windows):
             _check_settings(model, f"models.{name}", problems)
+        if model.alert_budget.shares != config.defaults.alert_budget.shares:
+            _check_shares(model, f"models.{name}", problems)
         if model.baseline is not None and directory is not None:
             model = msgspec.structs.replace(model, baseline=str(Path(directory) / model.baseline))
         resolved[name] = model
@@ -100,11 +106,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def _inherit(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """`given` over `base`, key by key, one level into mappings such as `alert_budget`."""
+    """`given` over `base`, key by key, also inside mappings such as `alert_budget`."""
     merged = dict(base)
     for key, value in given.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = {**base[key], **value} if both else value
+        merged[key] = _inherit(base[key], value) if both else value
     return merged
 
 
@@ -122,6 +128,22 @@ def _check_settings(settings: Defaults, path: str, problems: Problems) -> None:
             )
         if window in settings.windows[:i]:
             problems.add(f"`{path}.windows[{i}]`: the same window is given twice")
+
+
+def _check_shares(settings: Defaults, path: str, problems: Problems) -> None:
+    shares = settings.alert_budget.shares.by_name
+    total, path = math.fsum(shares.values()), f"{path}.alert_budget.shares"
+    if total > 1.0 + _ROUNDING:
+        each = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        problems.add(
+            f"`{path}`: they add up to {total:g}, at most 1 can be spent ({each}); lower some, or turn a "
+            "detector off by a share of 0"
+        )
+    if total <= 0.0:
+        problems.add(
+            f"`{path}`: no detector has a share, so nothing could ever alarm; give one of "
+            f"{', '.join(shares)} more than 0"
+        )
 
 
 def _check_topics(config: Config, problems: Problems) -> None:

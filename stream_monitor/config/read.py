@@ -105,7 +105,8 @@ def join_path(path: str, key: object) -> str:
 
 
 def _struct(value: Any, kind: type[msgspec.Struct], path: str, problems: Problems) -> dict[str, Any]:
-    fields = typing.get_type_hints(kind, include_extras=True)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = {found.encode_name: hints[found.name] for found in msgspec.structs.fields(kind)}
     if kind is ModelConfig:
         # A model inherits the field, and may not have a key for it: a hint must not name it.
         del fields["out_of_orderness"]

@@ -26,6 +26,7 @@ from stream_monitor.config.settings import (
     LearnConfig,
     Limits,
     ModelConfig,
+    Shares,
     WorkerConfig,
 )
 from stream_monitor.config.words import duration_rule, type_words
@@ -43,6 +44,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
 """Path and class of each section, in the page's order."""
 NESTED: Final[Mapping[type, str]] = {
     AlertBudget: "alert_budget",
+    Shares: "shares",
     LearnConfig: "learn",
     ColumnMapping: "columns",
 }
@@ -64,6 +66,11 @@ defaults.allowed_lateness: How long after a pane's end late rows still correct a
 defaults.alert_budget: What all thresholds follow from; see [monitors](monitors.md#the-alert-budget).
 defaults.alert_budget.false_alarms: False openings of an incident that are expected at most in a period.
 defaults.alert_budget.per: The period, of event time: {periods}.
+defaults.alert_budget.shares: Who spends it. They add up to 1 at the most; what is left over nobody spends. A share of 0 turns a detector off; see [monitors](monitors.md#shares).
+defaults.alert_budget.shares.e-detector: Share of the e-detector, the one with a proof.
+defaults.alert_budget.shares.window: Share of the window tests, all lengths together. At 0 windows are shown, and hold and end episodes, but open none.
+defaults.alert_budget.shares.page-hinkley: Share of Page-Hinkley, all channels together.
+defaults.alert_budget.shares.adwin: Share of ADWIN, all channels together.
 defaults.effect_floor: The least shift of a channel's mean that counts as a change; the location channel has the scale of the feature's own distribution, 0 to 1.
 defaults.psi_floor: The least divergence that the window test counts as a change, on about the scale of the population stability index.
 defaults.learn: How a model without a baseline gets one.
@@ -140,7 +147,7 @@ alert:
 - **The environment:** `${NAME}` in any string is replaced by that variable, and a variable that is not set is an
   error; `$${` stands for a plain `${`.
 - **Which brokers:** `--brokers` on the command line wins over the variable `KAFKA_BROKERS`, and that over the file.
-- **Models inherit:** what a model does not say is taken from `defaults`, also inside `alert_budget` and `learn`.
+- **Models inherit:** what a model does not say is taken from `defaults`, also inside `alert_budget`, its `shares`, and `learn`.
 - **The configuration's hash** stands in every alert and aggregate. It covers what decides (panes, windows, lateness,
   budget, floors, learning, features, `resolve_after`), not names of files, topics or brokers.
 - **A change** of what the hash covers takes effect for the whole group at one pane, a bound of all windows, some time
@@ -212,7 +219,7 @@ def _keys(kind: type[msgspec.Struct], path: str) -> Iterator[tuple[str, str, str
     for found in msgspec.structs.fields(kind):
         if found.name in inherited:
             continue
-        at = f"{path}.{found.name}"
+        at = f"{path}.{found.encode_name}"
         hint = hints[found.name]
         yield at, "keys below" if hint in NESTED else type_words(hint), _default(found, hint)
         if hint in NESTED:

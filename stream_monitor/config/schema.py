@@ -69,10 +69,10 @@ def _struct(kind: type[msgspec.Struct], path: str, words: dict[str, str]) -> dic
         if kind is ModelConfig and found.name == "out_of_orderness":
             continue  # a partition carries many models
         inherits = kind is ModelConfig and found.name in _INHERITED
-        at = f"{'defaults' if inherits else path}.{found.name}".removeprefix(".")
+        at = f"{'defaults' if inherits else path}.{found.encode_name}".removeprefix(".")
         described = {"description": words[at]} if at in words else {}
         whole = {**_value(hints[found.name], at, words), **described, **_default(found, hints[found.name])}
-        properties[found.name] = _without_defaults(whole) if inherits else whole
+        properties[found.encode_name] = _without_defaults(whole) if inherits else whole
     about = " ".join((getdoc(kind) or "").partition("\n\n")[0].split())
     return {
         "description": about,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 from msgspec import Meta, Struct, field
+from msgspec.structs import fields
 
 from stream_monitor.config.durations import (
     HOUR,
@@ -61,11 +62,29 @@ class KafkaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.topics.get(logical, f"{self.topic_prefix}{logical}")
 
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Shares(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab"):
+    """Who may spend how much of the alert budget; together at most 1, and 0 turns a detector off."""
+
+    e_detector: Share = 0.7
+    window: Share = 0.2
+    page_hinkley: Share = 0.05
+    adwin: Share = 0.05
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """Share of each detector, by the name that it has in alerts (of windows: the kind)."""
+        return {found.encode_name: getattr(self, found.name) for found in fields(self)}
+
+
 class AlertBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many false openings of an incident are expected at most, per model and period."""
 
     false_alarms: Annotated[float, Meta(gt=0, le=1_000_000)] = 1.0
     per: Period = "week"
+    shares: Shares = field(default_factory=Shares)
 
     @property
     def period(self) -> int:
@@ -144,6 +163,8 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
             content.pop(key)
         if isinstance(content["features"], list):
             content["features"] = sorted(set(content["features"]))
+        for path in CAME_LATER:
+            _drop_default(content, path)
         return content
 
     @cached_property
@@ -166,6 +187,21 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
     def selected(self) -> frozenset[str] | None:
         """Features that are watched beside what the model answered; None for all."""
         return None if self.features == "all" else frozenset(self.features)
+
+
+CAME_LATER = ("alert_budget.shares",)
+"""Keys that older versions did not have. A body leaves them out where they hold their default: the settings
+of an older version keep their hash, so that its state goes on. Their defaults must never change."""
+_NOTHING_SAID: dict[str, Any] = msgspec.to_builtins(ModelConfig())
+
+
+def _drop_default(content: dict[str, Any], path: str) -> None:
+    *outer, key = path.split(".")
+    inner, default = content, _NOTHING_SAID
+    for name in outer:
+        inner, default = inner[name], default[name]
+    if inner[key] == default[key]:
+        del inner[key]
 
 
 def body_hash(body: Any) -> str:

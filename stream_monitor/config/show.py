@@ -81,7 +81,10 @@ def _plain(value: Any, kind: Any) -> Any:
     rules = [duration_rule(member) for member in (kind, *typing.get_args(kind))]
     if isinstance(value, msgspec.Struct):
         hints = typing.get_type_hints(type(value), include_extras=True)
-        return {name: _plain(getattr(value, name), hints[name]) for name in value.__struct_fields__}
+        return {
+            found.encode_name: _plain(getattr(value, found.name), hints[found.name])
+            for found in msgspec.structs.fields(value)
+        }
     if isinstance(value, dict):
         inner = typing.get_args(kind)[1]
         return {key: _plain(item, inner) for key, item in value.items()}

@@ -7,6 +7,8 @@ closed windows are `monitors.window`'s. Thresholds come from the model's alert b
                  the mixture alone reaches A, so that it bears the same weight of evidence as
                  if it had opened the incident
     CUSUM, ADWIN a run length in rows per channel, from the traffic seen
+
+A detector without a share of the budget does not run.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from stream_monitor.monitors.window import WindowMonitor
 from stream_monitor.windows.tally import Tally
 
 _RECALIBRATE_AT = 1.5
+"""Run lengths are bought for this many times the traffic known, and anew when that is exceeded."""
 
 
 class DriftMonitor:
@@ -41,7 +44,9 @@ class DriftMonitor:
         self.budget = budget
         self._settings = settings
         self.channels = Channels.build(baseline, effect_floor=settings.effect_floor)
-        self._e = EDetector(self.channels, threshold=self.budget.e_threshold())
+        self._e: EDetector | None = None
+        if budget.share(EDetector.name) > 0.0:
+            self._e = EDetector(self.channels, threshold=budget.e_threshold())
         self._onset = OnsetTracker(self.channels)
         self.windows = WindowMonitor(baseline, settings, budget, self.channels)
         self._versions = 1
@@ -56,8 +61,17 @@ class DriftMonitor:
         return self.baseline.vif_panes == 0
 
     def _calibrated(self) -> list[Detector]:
-        run_length = self.budget.arl_second(self._traffic, max(1, len(self.channels)), self._versions)
-        return [kind.calibrated(self.channels, run_length=run_length) for kind in (PageHinkley, Adwin)]
+        kinds: list[type[Detector]] = [PageHinkley, Adwin]
+        return [
+            kind.calibrated(self.channels, run_length=self.run_length(kind.name))
+            for kind in kinds
+            if self.budget.share(kind.name) > 0.0
+        ]
+
+    def run_length(self, detector: str) -> float:
+        """Rows on each channel that `page-hinkley` or `adwin` must go between false alarms."""
+        traffic, channels = _RECALIBRATE_AT * self._traffic, max(1, len(self.channels))
+        return self.budget.run_length(detector, traffic, channels, self._versions)
 
     def _watch_traffic(self, rows: int, end: int, active: int) -> None:
         """Raise the second detectors' run length for more rows or versions than was thought."""
@@ -73,7 +87,8 @@ class DriftMonitor:
     def _reload(self, states: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         self._second = self._calibrated()
         for detector in self._second:
-            detector.load(states[detector.name])
+            if detector.name in states:  # else it had no share until now
+                detector.load(states[detector.name])
 
     def pane(self, tally: Tally, start: int, *, incident_open: bool, active: int) -> list[Detection]:
         """One closed pane; detections, strongest first. `active`: versions that share the budget."""
@@ -97,6 +112,8 @@ class DriftMonitor:
         return [self._detection(tally, start, end, *one) for one in found]
 
     def _bets(self, sums: PaneSums, active: int, incident_open: bool) -> list[tuple[int, str, float, float]]:
+        if self._e is None:
+            return []
         threshold = self.budget.e_threshold(active)
         share = self._e.update(sums).statistic * self._e.weights
         strong = share >= threshold
@@ -147,9 +164,8 @@ class DriftMonitor:
         mask = np.ones(len(self.channels), bool)
         if feature is not None:
             mask = self.channels.feature == self.baseline.index.get(feature, -1)
-        self._e.reset(mask)
         self._onset.reset(mask)
-        for detector in self._second:
+        for detector in self._sequential():
             detector.reset(mask)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -168,7 +184,8 @@ class DriftMonitor:
         for name, array in arrays.items():
             owner, _, key = name.partition(".")
             states.setdefault(owner, {})[key] = array
-        self._e.load(states[self._e.name])
+        if self._e is not None and self._e.name in states:
+            self._e.load(states[self._e.name])
         self._onset.load(states["onset"])
         self._reload(states)
 
@@ -185,11 +202,11 @@ class DriftMonitor:
         self.load(meta | {"traffic": max(self._traffic, traffic)}, arrays)
 
     def _states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        return {
-            self._e.name: self._e.state(),
-            "onset": self._onset.state(),
-            **{d.name: d.state() for d in self._second},
-        }
+        return {"onset": self._onset.state(), **{d.name: d.state() for d in self._sequential()}}
+
+    def _sequential(self) -> list[Detector]:
+        """All that have a share."""
+        return self._second if self._e is None else [self._e, *self._second]
 
 
 def _traffic(baseline: Baseline, settings: ResolvedModel) -> float:

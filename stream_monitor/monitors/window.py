@@ -26,6 +26,8 @@ from stream_monitor.monitors.spending import Spending
 from stream_monitor.windows.panes import duration_name, rfc3339
 from stream_monitor.windows.tumbling import Extended
 
+SHARE = "window"
+"""Name of these tests in the alert budget: one share for all lengths."""
 HOLD_LEVEL = 1e-3
 """Level of the window test that holds an open episode."""
 _HOLD_Z = 3.0
@@ -70,12 +72,17 @@ class WindowMonitor:
     ) -> tuple[dict[str, dict[str, Any]], list[Detection]]:
         """A window's drift scores by feature, and the window test's detections.
 
-        Features with fewer rows than the test needs are left out (`None` in the aggregate).
+        Features with fewer rows than the test needs are left out (`None` in the aggregate). Without
+        a share of the budget there is no threshold.
         """
         features = len(self.baseline.features)
         if not features:
             return {}, []
-        alpha = self.budget.window_alpha(length, features, len(self._settings.windows), active)
+        # Without a share of the budget it is shown and never alarms: the level may be any.
+        spends = self.budget.share(SHARE) > 0.0
+        alpha = HOLD_LEVEL
+        if spends:
+            alpha = self.budget.window_alpha(length, features, len(self._settings.windows), active)
         judged = self.window.judge(seen.counts, alpha)
         tested = (judged.rows >= self.window.needed_rows) & (judged.df > 0)
         shown = self._distances.measure(seen.counts)
@@ -85,12 +92,12 @@ class WindowMonitor:
         rates = self._rates(seen.counts)
         for i in np.flatnonzero(tested).tolist():
             name = self.baseline.features[i].name
-            drifted = bool(judged.drifted[i])
+            drifted = spends and bool(judged.drifted[i])
             distances = {key: float(values[i]) for key, values in shown.items()}
             report[name] = {
                 **{key: None if np.isnan(value) else value for key, value in distances.items()},
                 "x2": float(judged.x2[i]),
-                "x2_threshold": float(judged.threshold[i]),
+                "x2_threshold": float(judged.threshold[i]) if spends else None,
                 "df": int(judged.df[i]),
                 "p_value": float(p_value[i]),
                 "drifted": drifted,

@@ -78,10 +78,7 @@ class Unit:
 
     def new_monitor(self, baseline: Baseline) -> DriftMonitor:
         """A drift monitor under this model's budget."""
-        budget = self.settings.alert_budget
-        return DriftMonitor(
-            baseline, self.settings, Budget(budget.false_alarms, budget.period, self.settings.pane)
-        )
+        return DriftMonitor(baseline, self.settings, Budget.of(self.settings))
 
     def _try_monitor(self, baseline: Baseline) -> DriftMonitor | None:
         """The same, or None for a baseline that detectors cannot be set to.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stream_monitor.alerting.budget import Budget
+from stream_monitor.config import Shares
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.windows.tally import Tally
 from stream_monitor.windows.tumbling import Extended
@@ -19,8 +20,8 @@ PANE = 10 * SECOND
 SETTINGS = small_config().model("loans")
 
 
-def monitor() -> DriftMonitor:
-    return DriftMonitor(BASELINE, SETTINGS, Budget(1.0, SETTINGS.alert_budget.period, PANE))
+def monitor(**shares: float) -> DriftMonitor:
+    return DriftMonitor(BASELINE, SETTINGS, Budget(1.0, SETTINGS.alert_budget.period, PANE, Shares(**shares)))
 
 
 def pane(rng: np.random.Generator, rows: int = 60, /, **shares: dict[int, float]) -> Tally:
@@ -136,8 +137,47 @@ def test_forgetting_starts_a_feature_anew() -> None:
     run(which, 20, age={0: 0.2})
     which.forget("age")
     mine = which.channels.feature == BASELINE.index["age"]
-    state = which._e.state()["r"]
+    state = which.state()[1]["e-detector.r"]
     assert not state[:, mine].any()
     assert state[:, ~mine].any()
     which.forget(None)
-    assert not which._e.state()["r"].any()
+    assert not which.state()[1]["e-detector.r"].any()
+
+
+OFF = {"e_detector": 0.0, "window": 0.0, "page_hinkley": 0.0, "adwin": 0.0}
+
+
+@pytest.mark.parametrize("only", ["e_detector", "page_hinkley", "adwin"])
+def test_a_share_of_nothing_turns_a_detector_off(only: str) -> None:
+    which = monitor(**OFF | {only: 1.0})
+    found = run(which, 40, age={0: 0.5})
+    assert {d.detector for d in found} == {only.replace("_", "-")}
+    state = which.state()
+    again = monitor(**OFF | {only: 1.0})
+    again.load(*state)
+    assert again.state()[0] == state[0]
+
+
+def test_windows_without_a_share_are_shown_and_open_nothing() -> None:
+    which = monitor(window=0.0)
+    report, found = which.windows.scores(
+        window(pane(np.random.default_rng(4), 3000, kind={4: 0.5})), 60 * SECOND, 1, {0: (0, 9)}
+    )
+    assert found == []
+    assert report["kind"]["x2"] > 400
+    assert report["kind"]["x2_threshold"] is None
+    assert not report["kind"]["drifted"]
+
+
+def test_a_detector_that_gets_a_share_begins_where_it_is_given_one() -> None:
+    """The others go on."""
+    one = monitor(adwin=0.0, e_detector=0.0)
+    run(one, 20, age={0: 0.1})
+    other = monitor()
+    other.load(*one.state())
+    assert {"adwin.window", "e-detector.r", "page-hinkley.s"} <= other.state()[1].keys()
+    np.testing.assert_array_equal(other.state()[1]["page-hinkley.s"], one.state()[1]["page-hinkley.s"])
+    assert not other.state()[1]["e-detector.r"].any()
+    back = monitor(adwin=0.0, e_detector=0.0)
+    back.load(*other.state())
+    assert back.state()[1].keys() == one.state()[1].keys()
