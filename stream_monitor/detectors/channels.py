@@ -46,6 +46,8 @@ TAIL = 5.4125e-06
 """One-sided probability beyond 4.4 standard deviations."""
 SD_UNIFORM = 12**-0.5
 _DEGENERATE = 2.0**-20
+_LEAST_SPREAD = 0.125
+"""Of the baseline's deviation: what other counts have at least, be they all of one value."""
 SD_GRID = 2.0**40
 _MISSING, _BELOW, _ABOVE, _UNSEEN, _FIRST = range(5)
 
@@ -95,14 +97,31 @@ class Channels:
         return len(self.names)
 
     @classmethod
-    def build(cls, baseline: Baseline, *, effect_floor: float) -> Channels:
-        """Channels of `baseline`; `effect_floor` (u scale, in [0, 0.5), else ValueError): the least eps."""
+    def build(
+        cls,
+        baseline: Baseline,
+        *,
+        effect_floor: float,
+        counts: IntArray | None = None,
+        vif: FloatArray | None = None,
+    ) -> Channels:
+        """Channels of `baseline`; `effect_floor` (u scale, in [0, 0.5), else ValueError): the least eps.
+
+        Other rows per bin `counts` (T,) give other means, deviations and tolerances of the same
+        tables; `vif` (F,) stands for the baseline's own where it is larger.
+        """
         if not 0.0 <= effect_floor < 0.5:
             raise ValueError(f"effect_floor must be in [0, 0.5), not {effect_floor}")
-        parts = [_of_feature(profile, effect_floor) for profile in baseline.features]
+        counts = baseline.counts if counts is None else counts
+        given = [1.0] * len(baseline.features) if vif is None else vif.tolist()
+        inflation = [max(1.0, float(p.vif), float(v)) for p, v in zip(baseline.features, given, strict=True)]
+        spans = zip(baseline.offsets[:-1].tolist(), baseline.offsets[1:].tolist(), strict=True)
+        own = [counts[a:b] for a, b in spans]
+        whole = zip(baseline.features, own, inflation, strict=True)
+        parts = [_of_feature(profile, effect_floor, c, v) for profile, c, v in whole]
         feature = np.repeat(np.arange(len(parts)), [len(part.kind) for part in parts]).astype(np.int64)
         kind = np.concatenate([part.kind for part in parts])
-        vif = np.array([max(1.0, float(profile.vif)) for profile in baseline.features])[feature]
+        vif = np.array(inflation)[feature]
         weights = np.zeros(0)
         if len(feature):
             per_feature = np.bincount(feature, minlength=len(parts))
@@ -117,7 +136,7 @@ class Channels:
             eps=np.concatenate([part.eps for part in parts]),
             vif=vif,
             kappa=1.0 / vif,
-            rows=np.array([float(profile.rows) for profile in baseline.features])[feature],
+            rows=np.array([float(c.sum()) for c in own])[feature],
             weights=weights,
             offsets=baseline.offsets,
             x=tuple(part.x for part in parts),
@@ -163,17 +182,15 @@ class _Part:
     eps: FloatArray
 
 
-def _of_feature(profile: FeatureProfile, floor: float) -> _Part:
-    counts = np.asarray(profile.counts, dtype=np.int64)
+def _of_feature(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:
+    x, mu = _curves(profile.counts)
     rows = int(counts.sum())
-    vif = max(1.0, float(profile.vif))
-    x, mu = _curves(counts)
-    share = counts / max(rows, 1)
-    # centred before squaring, so that nearly constant channels keep their digits
-    centred = x / SCALE - mu[:, None]
-    sd = np.sqrt((centred * centred * share).sum(axis=1))
+    sd = _deviations(x, mu, profile.counts)
+    kept = np.flatnonzero(sd > _DEGENERATE).tolist()
+    if counts is not profile.counts and not np.array_equal(counts, profile.counts):
+        mu = (x * counts).sum(axis=1) / SCALE / max(rows, 1)
+        sd = np.maximum(_deviations(x, mu, counts), _LEAST_SPREAD * sd)
     eps = np.maximum(floor, Z_LIMIT * sd * np.sqrt(vif / max(rows, 1)))
-    kept = [k for k in range(4) if sd[k] > _DEGENERATE]
     rate_x = np.zeros((3, len(counts)), dtype=np.int64)
     rate_x[0, _MISSING] = rate_x[1, _BELOW] = rate_x[1, _ABOVE] = rate_x[2, _UNSEEN] = SCALE
     outside = int(counts[_BELOW] + counts[_ABOVE])
@@ -187,7 +204,7 @@ def _of_feature(profile: FeatureProfile, floor: float) -> _Part:
     return _Part(
         x=table,
         x2=np.rint(table.astype(np.float64) ** 2 / SCALE).astype(np.int64),
-        p=share,
+        p=counts / max(rows, 1),
         kind=np.array(kept + [4 + k for k in rates], dtype=np.int64),
         mu=np.array([*mu[kept], *(seen[k][0] for k in rates)]),
         sd=np.rint(np.array([*sd[kept], *(seen[k][1] for k in rates)]) * SD_GRID) / SD_GRID,
@@ -212,6 +229,13 @@ def _curves(counts: IntArray) -> tuple[IntArray, FloatArray]:
     mu = np.array([total / max(present, 1) / SCALE for total in mean])
     x[:, _MISSING] = x[:, _UNSEEN] = np.rint(mu * SCALE).astype(np.int64)
     return x, mu
+
+
+def _deviations(x: IntArray, mu: FloatArray, counts: IntArray) -> FloatArray:
+    # centred before squaring, so that nearly constant channels keep their digits
+    centred = x / SCALE - mu[:, None]
+    share = counts / max(int(counts.sum()), 1)
+    return np.asarray(np.sqrt((centred * centred * share).sum(axis=1)))
 
 
 def _rate(count: int, hidden: int, rows: int, vif: float, floor: float) -> tuple[float, float, float]:

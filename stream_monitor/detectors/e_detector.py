@@ -63,21 +63,36 @@ class EDetector(Detector):
             raise ValueError(f"threshold is in panes and must be at least 1, not {threshold}")
         self.threshold = threshold
         self.weights = channels.weights
-        self._channels = channels
-        self._scale = channels.kappa / LOG_SCALE
-        eta = _bets(channels)
         self._curve = np.flatnonzero(channels.kind < 4)
         self._rate = np.flatnonzero(channels.kind >= 4)
-        self._tables = _curve_tables(channels, eta)
-        mu, eps = channels.mu[self._rate], channels.eps[self._rate]
-        self._hit = _logs(eta[:, self._rate], np.ones_like(mu), mu, eps)
-        self._miss = _logs(eta[:, self._rate], np.zeros_like(mu), mu, eps)
         self._r = np.zeros((_STEPS, len(channels)))
+        empty = [np.zeros((4 * _STEPS, x.shape[1]), dtype=np.int64) for x in channels.x]
+        self._tables = FeatureTables(channels.offsets, empty, 4 * _STEPS)
+        self._bet_on(channels, self._curve)
 
     @classmethod
     def calibrated(cls, channels: Channels, *, run_length: float) -> Self:
         """Mean run length of at least `run_length` panes for W, so of the whole model."""
         return cls(channels, threshold=run_length)
+
+    def retune(self, channels: Channels) -> None:
+        """Bet against the same channels with other means, deviations, tolerances or inflations.
+
+        What was gathered is kept: an e-process stays one whatever each pane is bet by, so long as
+        that is settled before the pane. Only tables of channels that changed are made anew.
+        """
+        before = self._channels
+        same = (channels.mu == before.mu) & (channels.eps == before.eps) & (channels.sd == before.sd)
+        self._bet_on(channels, self._curve[~same[self._curve]])
+
+    def _bet_on(self, channels: Channels, changed: IntArray) -> None:
+        self._channels = channels
+        self._scale = channels.kappa / LOG_SCALE
+        eta = _bets(channels)
+        _fill_tables(self._tables, channels, eta, changed)
+        mu, eps = channels.mu[self._rate], channels.eps[self._rate]
+        self._hit = _logs(eta[:, self._rate], np.ones_like(mu), mu, eps)
+        self._miss = _logs(eta[:, self._rate], np.zeros_like(mu), mu, eps)
 
     def update(self, pane: PaneSums) -> Readings:
         """One pane; channels without rows in it keep their R."""
@@ -140,12 +155,14 @@ def _logs(eta: FloatArray, x: FloatArray, mu: FloatArray, eps: FloatArray) -> In
     return np.rint(pinned.log(factor) * LOG_SCALE).astype(np.int64)
 
 
-def _curve_tables(channels: Channels, eta: FloatArray) -> FeatureTables:
-    """Log factors of the first four channels, per feature (4 * 12, bins); zero where left out."""
-    tables = [np.zeros((4 * _STEPS, x.shape[1]), dtype=np.int64) for x in channels.x]
-    for at in np.flatnonzero(channels.kind < 4):
-        feature, kind = int(channels.feature[at]), int(channels.kind[at])
-        x = channels.x[feature][kind] / SCALE
-        logs = _logs(eta[:, [at]], x[None, :], channels.mu[at], channels.eps[at])
-        tables[feature][kind * _STEPS : (kind + 1) * _STEPS] = logs
-    return FeatureTables(channels.offsets, tables, 4 * _STEPS)
+def _fill_tables(tables: FeatureTables, channels: Channels, eta: FloatArray, which: IntArray) -> None:
+    """Log factors of `which` of the first four channels, into each feature's (4 * 12, bins)."""
+    if not len(which):
+        return
+    feature = channels.feature[which]
+    for part in np.split(which, np.flatnonzero(np.diff(feature)) + 1):  # one feature's, stacked: k of them
+        own, kinds = int(channels.feature[part[0]]), channels.kind[part]
+        x = channels.x[own][kinds] / SCALE
+        logs = _logs(eta[:, part, None], x, channels.mu[part, None], channels.eps[part, None])
+        for at, kind in enumerate(kinds.tolist()):
+            tables.put(own, slice(kind * _STEPS, (kind + 1) * _STEPS), logs[:, at])

@@ -32,6 +32,7 @@ class FeatureTables:
         self._rows = rows
         self._total = int(offsets[-1]) if len(offsets) else 0
         self._blocks: list[tuple[IntArray, IntArray, IntArray]] = []
+        self._place: dict[int, tuple[int, int]] = {}
         narrow = 0
         widths = [*_WIDTHS, int(sizes.max(initial=0))]
         for width in sorted(set(widths)):
@@ -47,7 +48,13 @@ class FeatureTables:
                 size = int(sizes[feature])
                 where[at, :size] = np.arange(offsets[feature], offsets[feature] + size)
                 stacked[at, :, :size] = tables[feature]
+                self._place[feature] = (len(self._blocks), at)
             self._blocks.append((members, where, stacked))
+
+    def put(self, feature: int, rows: slice, table: IntArray) -> None:
+        """Replace some rows of a feature's table; `table` has shape (rows, bins of the feature)."""
+        block, at = self._place[feature]
+        self._blocks[block][2][at, rows, : table.shape[1]] = table
 
     def dot(self, counts: IntArray) -> IntArray:
         """Products of `counts` (int64, shape (T,)) with every table row: int64, shape (F, Q)."""

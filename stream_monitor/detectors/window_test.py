@@ -18,7 +18,7 @@ Do not use it below `needed_rows`: widen the window instead.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,10 @@ class WindowTest:
 
     floor: float
     cells: Cells
-    rows: IntArray  # of the baseline, (F,)
+    rows: IntArray  # of the reference, (F,)
     vif: FloatArray
+    needed_rows: IntArray
+    """Rows that a window needs for each feature, (F,): 20 for each cell the baseline fills."""
 
     @classmethod
     def build(cls, baseline: Baseline, floor: float) -> WindowTest:
@@ -73,13 +75,14 @@ class WindowTest:
             raise ValueError(f"floor must be a finite number >= 0, not {floor}")
         cells = Cells.build(baseline)
         vif = np.array([max(1.0, float(profile.vif)) for profile in baseline.features])
-        return cls(floor, cells, cells.per_feature(cells.counts), vif)
+        filled = cells.per_feature((cells.counts > 0).astype(np.int64))
+        needed = np.asarray(ROWS_PER_CELL * np.maximum(filled, 2))
+        return cls(floor, cells, cells.per_feature(cells.counts), vif, needed)
 
-    @property
-    def needed_rows(self) -> IntArray:
-        """Rows that a window needs for each feature, (F,): 20 for each cell the baseline fills."""
-        filled = self.cells.per_feature((self.cells.counts > 0).astype(np.int64))
-        return np.asarray(ROWS_PER_CELL * np.maximum(filled, 2))
+    def against(self, counts: IntArray, vif: FloatArray) -> WindowTest:
+        """The same test against other rows per bin, (T,), with another inflation, (F,)."""
+        cells = replace(self.cells, counts=self.cells.of(counts))
+        return replace(self, cells=cells, rows=cells.per_feature(cells.counts), vif=np.maximum(1.0, vif))
 
     def statistic(self, counts: IntArray) -> tuple[FloatArray, IntArray]:
         """X2 and its degrees of freedom, shapes (F,), of a window's `counts` (int64, (T,)).

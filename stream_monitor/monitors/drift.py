@@ -28,6 +28,7 @@ from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
+from stream_monitor.monitors.reference import Reference, View
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.monitors.window import WindowMonitor
 from stream_monitor.windows.tally import Tally
@@ -43,7 +44,9 @@ class DriftMonitor:
         self.baseline = baseline
         self.budget = budget
         self._settings = settings
-        self.channels = Channels.build(baseline, effect_floor=settings.effect_floor)
+        self.reference = Reference(baseline, settings)
+        self._view = self.reference.view
+        self.channels: Channels = self._view.channels
         self._e: EDetector | None = None
         if budget.share(EDetector.name) > 0.0:
             self._e = EDetector(self.channels, threshold=budget.e_threshold())
@@ -52,13 +55,14 @@ class DriftMonitor:
         self._versions = 1
         self._rows = 0
         self._first: int | None = None
+        self._last: tuple[PaneSums, int] | None = None
         self._traffic = _traffic(baseline, settings)
         self._second: list[Detector] = self._calibrated()
 
     @property
     def provisional(self) -> bool:
         """Whether the promise still rests on rows that are assumed to be independent."""
-        return self.baseline.vif_panes == 0
+        return self.reference.provisional
 
     def _calibrated(self) -> list[Detector]:
         kinds: list[type[Detector]] = [PageHinkley, Adwin]
@@ -94,7 +98,8 @@ class DriftMonitor:
         """One closed pane; detections, strongest first. `active`: versions that share the budget."""
         if not len(self.channels):
             return []
-        sums = self.channels.sums(tally.counts)
+        sums = self._view.residual(self.channels.sums(tally.counts))
+        self._last = (sums, start)
         end = start + self._settings.pane
         self._watch_traffic(tally.rows, end, active)
         self._onset.update(sums, start)
@@ -157,6 +162,23 @@ class DriftMonitor:
             source={str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
         )
 
+    def gather(self) -> None:
+        """The pane that `pane` saw lies outside any incident: the reference may learn from it."""
+        if len(self.channels) and self._last is not None and self.reference.gather(*self._last):
+            self._compare_with(self.reference.view)
+
+    def _compare_with(self, view: View) -> None:
+        """Go on against a reference that has moved; what was gathered is kept."""
+        moved = view.channels is not self.channels
+        self._view = view
+        if self._e is not None:
+            self._e.retune(view.now)
+        if moved:
+            self.channels = view.channels
+            self._onset.retune(view.channels)
+            self.windows.retune(view)
+            self._reload({d.name: d.state() for d in self._second})
+
     def forget(self, feature: str | None) -> None:
         """An episode ended: its feature's channels start anew; all of them where `feature` is None."""
         if not len(self.channels):
@@ -184,6 +206,8 @@ class DriftMonitor:
         for name, array in arrays.items():
             owner, _, key = name.partition(".")
             states.setdefault(owner, {})[key] = array
+        self.reference.load(states.get("reference", {}))
+        self._compare_with(self.reference.view)
         if self._e is not None and self._e.name in states:
             self._e.load(states[self._e.name])
         self._onset.load(states["onset"])
@@ -196,13 +220,19 @@ class DriftMonitor:
         """
         old, new = before._settings, self._settings
         if old.effect_floor != new.effect_floor:
+            self.reference.load(before.reference.state())
+            self._compare_with(self.reference.view)
             return
         meta, arrays = before.state()
         traffic = meta["traffic"] * new.alert_budget.period / old.alert_budget.period
         self.load(meta | {"traffic": max(self._traffic, traffic)}, arrays)
 
     def _states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        return {"onset": self._onset.state(), **{d.name: d.state() for d in self._sequential()}}
+        return {
+            "onset": self._onset.state(),
+            "reference": self.reference.state(),
+            **{d.name: d.state() for d in self._sequential()},
+        }
 
     def _sequential(self) -> list[Detector]:
         """All that have a share."""

@@ -34,12 +34,16 @@ class OnsetTracker:
 
     def __init__(self, channels: Channels) -> None:
         size = len(channels)
-        self._mu = channels.mu
-        self._k = 0.5 * np.maximum(channels.eps, _ALLOWANCE * channels.sd)
+        self.retune(channels)
         self._s = np.zeros((2, size))
         self._since = np.zeros((2, size), np.int64)
         self._rows = np.zeros((2, size), np.int64)
         self._sum = np.zeros((2, size))
+
+    def retune(self, channels: Channels) -> None:
+        """Go on with other means, deviations and tolerances."""
+        self._mu = channels.mu
+        self._k = 0.5 * np.maximum(channels.eps, _ALLOWANCE * channels.sd)
 
     def update(self, pane: PaneSums, start: int) -> None:
         """Take in one pane that began at `start` (µs)."""

@@ -22,6 +22,7 @@ from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.events.columns import FloatArray, IntArray
 from stream_monitor.monitors.detection import Detection
+from stream_monitor.monitors.reference import View
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.windows.panes import duration_name, rfc3339
 from stream_monitor.windows.tumbling import Extended
@@ -62,10 +63,16 @@ class WindowMonitor:
         self.baseline = baseline
         self.budget = budget
         self.channels = channels
+        self._counts = baseline.counts
         self._settings = settings
         self.window = WindowTest.build(baseline, floor=settings.psi_floor)
         self._distances = Distances.build(baseline)
         self.needed = int(self.window.needed_rows.max()) if len(baseline.features) else 0
+
+    def retune(self, view: View) -> None:
+        """Go on against a reference that has moved."""
+        self.channels, self._counts = view.channels, view.counts
+        self.window = self.window.against(view.counts, view.vif)
 
     def scores(
         self, seen: Extended, length: int, active: int, sources: Mapping[int, tuple[int, int]]
@@ -112,8 +119,8 @@ class WindowMonitor:
         return report, found
 
     def _rates(self, counts: IntArray) -> IntArray:
-        """Rows of each kind in `RATES`, in the window and in the baseline; shape (F, 3, 2)."""
-        return self.channels.rates(np.stack([counts, self.baseline.counts], axis=1))
+        """Rows of each kind in `RATES`, in the window and in the reference; shape (F, 3, 2)."""
+        return self.channels.rates(np.stack([counts, self._counts], axis=1))
 
     def _blame(self, i: int, counts: IntArray, rates: IntArray, excess: float) -> Blame:
         """What a drifted window is about: the values, or one of the three rates alone.
@@ -124,7 +131,7 @@ class WindowMonitor:
         is named: values that are missing more often are not also called drift. `rates` (3, 2)
         are the rows of each kind in the window and in the baseline.
         """
-        rows = np.array([counts[self._span(i)].sum(), self.baseline.counts[self._span(i)].sum()])
+        rows = np.array([counts[self._span(i)].sum(), self._counts[self._span(i)].sum()])
         share = rates / rows
         pooled = (rates.sum(axis=1) / rows.sum())[:, None]
         deviance = 2.0 * ((_relative(share, pooled) + _relative(1.0 - share, 1.0 - pooled)) * rows).sum(

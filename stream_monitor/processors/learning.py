@@ -31,16 +31,24 @@ class Learner:
         self._limits = limits
         self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
         self.rows = 0
-        self._without = 0  # rows since the first of them that had nothing to learn
+        # By pane: rows from there to the next one that had nothing to learn.
+        self._lacking: list[int] = []
 
     def add_pane(self, pane: int, parts: list[tuple[int, RawRows]], rows: int) -> None:
         """A closed pane of `rows` rows: those with something to learn, with their source partitions."""
         if parts:
             self._panes.append((pane, parts))
+            self._lacking.append(0)
         taken = sum(len(raw) for _, raw in parts)
         self.rows += taken
         if self.rows:
-            self._without += rows - taken
+            self._lacking[-1] += rows - taken
+
+    def forget(self, since: int) -> None:
+        """Trouble began at `since` (µs): rows of panes from there on are not learned from."""
+        while self._panes and self._panes[-1][0] >= since:
+            self.rows -= sum(len(raw) for _, raw in self._panes.pop()[1])
+            self._lacking.pop()
 
     @property
     def ready(self) -> bool:
@@ -53,9 +61,10 @@ class Learner:
         None where the features found are none, or would pass `limits.max_features`.
         """
         batches = list(self._batches())
-        without = self._without
+        without = sum(self._lacking)
         self._panes.clear()
-        self.rows = self._without = 0
+        self._lacking.clear()
+        self.rows = 0
         room = self._limits.max_features - (0 if known is None else len(known.features))
         if room <= 0 or not any(batch.features for batch in batches):
             return None
@@ -97,7 +106,7 @@ class Learner:
             for partition, raw in parts:
                 blobs.append(_carrier(pane, partition, raw).encode())
                 index.append([pane, partition, len(blobs[-1])])
-        meta = {"index": index, "without": self._without}
+        meta = {"index": index, "lacking": self._lacking}
         return codec.pack(meta, {"blobs": np.frombuffer(b"".join(blobs), np.uint8)})
 
     def load(self, data: bytes) -> None:
@@ -105,7 +114,7 @@ class Learner:
         meta, arrays = codec.unpack(data)
         raw_bytes = arrays["blobs"].tobytes()
         self._panes.clear()
-        self.rows, self._without = 0, meta["without"]
+        self.rows = 0
         at = 0
         for pane, partition, size in meta["index"]:
             part = Increments.decode(*codec.unpack(raw_bytes[at : at + size]))
@@ -115,6 +124,10 @@ class Learner:
                 self._panes.append((pane, []))
             self._panes[-1][1].append((partition, part.raw))
             self.rows += len(part.raw)
+        # Records of older workers have one number for all.
+        self._lacking = meta["lacking"] if "lacking" in meta else [0] * len(self._panes)
+        if "without" in meta and self._lacking:
+            self._lacking[0] = meta["without"]
 
 
 def _with_missing(profile: FeatureProfile, rows: int) -> FeatureProfile:

@@ -198,9 +198,13 @@ class Unit:
             found = self.monitor.pane(tally, pane, incident_open=opened_now, active=active)
             alone = Extended(pane, end, tally.rows, tally.counts)
             self._detect(found, lambda since: self.windows[0].since(since, end) or alone)
+            if self.alarms.incidents.incident is None:
+                self.monitor.gather()
         self._learn(pane, end, learnt, tally.rows)
 
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
+        if self.alarms.incidents.incident is not None:
+            return  # what happens in an incident is not what is normal
         self.learner.add_pane(pane, learnt, rows)
         if self.learner.ready:
             baseline = self.learner.learn(self.whole)
@@ -362,6 +366,10 @@ class Unit:
             assert self.baseline is not None
             past = self._is_past(found[0].time)
             self.outputs.extend(self.alarms.detect(found, self.baseline, seen, backfill=past))
+            since = min(episode.since for episode in self.alarms.incidents.episodes.values())
+            self.learner.forget(since)
+            if self.monitor is not None:
+                self.monitor.reference.taint(since)
 
     def _context(self) -> AlertContext:
         assert self.whole is not None
@@ -370,7 +378,7 @@ class Unit:
             version=self.version,
             baseline=self.whole.hash,
             config=self.settings.hash,
-            provisional=self.whole.provisional,
+            provisional=self.whole.provisional if self.monitor is None else self.monitor.provisional,
             generator_url=self._config.alert.generator_url,
             runbook_url=self._config.alert.runbook_url,
         )
