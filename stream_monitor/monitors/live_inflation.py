@@ -89,7 +89,7 @@ class LiveInflation:
         ratio = np.divide(spread, variance, out=np.zeros(len(rows)), where=known)
         lowest = 2.0 * gammaincinv((np.maximum(panes, 2.0) - 1.0) / 2.0, 0.05)
         # rounded up to a grid, so that a last-bit difference between math libraries does not show
-        return np.maximum(1.0, np.ceil(ratio / lowest * _GRID) / _GRID)
+        return np.asarray(np.maximum(1.0, np.ceil(ratio / lowest * _GRID) / _GRID))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Arrays for a checkpoint."""
