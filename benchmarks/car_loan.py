@@ -74,7 +74,7 @@ def run(config: Config, rows: Sequence[EventBatch], reference: Sequence[EventBat
     settings = config.model("car_loan")
     baseline = build_baseline(reference, source="reference", pane=settings.pane, features=settings.selected)
     engine = LocalEngine(config, [Activation("car_loan", "*", 0, baseline)])
-    openings, found = 0, {}
+    openings, found = 0, dict[str, int]()
     time = np.concatenate([batch.time for batch in rows])
     for output in engine.run(rows):
         if output.topic == "alerts" and output.view["status"] == "firing":
