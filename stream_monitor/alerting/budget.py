@@ -65,7 +65,7 @@ class Budget:
         spend = self._spend("e-detector")
         return max(1.0, self.panes_per_period / spend * _count(active_versions, "active_versions"))
 
-    def window_alpha(self, hop_us: int, features: int, windows: int, active_versions: int = 1) -> float:
+    def window_alpha(self, hop_us: int, features: float, windows: int, active_versions: int = 1) -> float:
         """Level of one window test of one feature, tested every `hop_us`, with `windows` lengths."""
         if hop_us <= 0:
             raise ValueError(f"hop must be positive, not {hop_us} us")
@@ -93,7 +93,7 @@ class Budget:
         return share * self.false_alarms
 
 
-def _count(value: int, name: str) -> int:
+def _count(value: float, name: str) -> float:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
     return value

@@ -8,7 +8,8 @@ variance inflation was estimated with. It does not cover where the rows came fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 
 from stream_monitor.baselines.feature import FeatureProfile, Form, Kind, digest
+from stream_monitor.baselines.slices import SliceDocument, check_slices, document, profile_of
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import IntArray
 
@@ -34,8 +36,12 @@ class Baseline:
     `source` is free text. `left_out` counts features over the limit. Two baselines are equal if
     their hashes are.
 
-    The *layout* concatenates the features' bins: feature f owns the flat bins
-    `offsets[f]` to `offsets[f + 1]`, and a pane's data is one vector of `total_bins` counts.
+    `slices` are counted beside the features, under the same layout (`baselines.slices`):
+    features within a segment, and pairs of features; sorted by name too.
+
+    The *layout* concatenates the bins of `profiles`, features first and then slices: profile f
+    owns the flat bins `offsets[f]` to `offsets[f + 1]`, and a pane's data is one vector of
+    `total_bins` counts. Sums, ranges and sketches are kept of features only.
     """
 
     features: tuple[FeatureProfile, ...]
@@ -46,6 +52,7 @@ class Baseline:
     vif_panes: int = 0
     source: str = ""
     left_out: int = 0
+    slices: tuple[FeatureProfile, ...] = ()
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.features]
@@ -53,11 +60,17 @@ class Baseline:
             raise BaselineError("a baseline needs at least one feature")
         if names != sorted(set(names)):
             raise BaselineError("a baseline's features must be sorted by name, each once")
+        check_slices(self.features, self.slices)
+
+    @cached_property
+    def profiles(self) -> tuple[FeatureProfile, ...]:
+        """Everything that has bins: the features, then the slices."""
+        return self.features + self.slices
 
     @cached_property
     def offsets(self) -> IntArray:
-        """First flat bin of each feature and, last, their total; shape (F+1,)."""
-        sizes = [profile.n_bins for profile in self.features]
+        """First flat bin of each profile and, last, their total; shape (len(profiles) + 1,)."""
+        sizes = [profile.n_bins for profile in self.profiles]
         offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
         offsets.flags.writeable = False
         return offsets
@@ -65,7 +78,7 @@ class Baseline:
     @cached_property
     def counts(self) -> IntArray:
         """The baseline's own rows per flat bin, shape (T,)."""
-        counts = np.concatenate([profile.counts for profile in self.features])
+        counts = np.concatenate([profile.counts for profile in self.profiles])
         counts.flags.writeable = False
         return counts
 
@@ -79,6 +92,19 @@ class Baseline:
         """Position of each feature by its name."""
         return {profile.name: position for position, profile in enumerate(self.features)}
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Position of each profile by its name, slices included."""
+        return {profile.name: position for position, profile in enumerate(self.profiles)}
+
+    def only(self, features: Collection[str]) -> Baseline:
+        """The same with the features named alone, and the slices of these; at least one must be."""
+        return replace(
+            self,
+            features=tuple(profile for profile in self.features if profile.name in features),
+            slices=tuple(one for one in self.slices if one.of and set(features).issuperset(one.of.parents)),
+        )
+
     @property
     def provisional(self) -> bool:
         """Whether variance inflation is unknown, so that a false-alarm promise is provisional."""
@@ -87,15 +113,16 @@ class Baseline:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of what affects binning and judging; independent of `source`."""
-        return digest(
-            {
-                "schema": SCHEMA,
-                "rows": self.rows,
-                "pane": self.pane,
-                "vif_panes": self.vif_panes,
-                "features": [profile.hash for profile in self.features],
-            }
-        )
+        content = {
+            "schema": SCHEMA,
+            "rows": self.rows,
+            "pane": self.pane,
+            "vif_panes": self.vif_panes,
+            "features": [profile.hash for profile in self.features],
+        }
+        if self.slices:
+            content["slices"] = [profile.hash for profile in self.slices]
+        return digest(content)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Baseline) and self.hash == other.hash
@@ -105,7 +132,7 @@ class Baseline:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values of the whole profile."""
-        return {
+        content = {
             "schema": SCHEMA,
             "hash": self.hash,
             "source": self.source,
@@ -117,6 +144,9 @@ class Baseline:
             "left_out": self.left_out,
             "features": [profile.to_dict() for profile in self.features],
         }
+        if self.slices:
+            content["slices"] = [document(profile) for profile in self.slices]
+        return content
 
     def to_json(self) -> bytes:
         """The JSON document; equal baselines of one source give equal bytes."""
@@ -186,22 +216,26 @@ class _Document(msgspec.Struct):
     pane: int | None = None
     vif_panes: _Count = 0
     left_out: _Count = 0
+    slices: list[SliceDocument] = []
 
 
-def _from_document(document: _Document) -> Baseline:
+def _from_document(found: _Document) -> Baseline:
+    features = tuple(_profile(feature) for feature in found.features)
+    known = {profile.name: profile for profile in features}
     baseline = Baseline(
-        features=tuple(_profile(feature) for feature in document.features),
-        rows=document.rows,
-        first_time=document.first_time,
-        last_time=document.last_time,
-        pane=document.pane,
-        vif_panes=document.vif_panes,
-        source=document.source,
-        left_out=document.left_out,
+        features=features,
+        rows=found.rows,
+        first_time=found.first_time,
+        last_time=found.last_time,
+        pane=found.pane,
+        vif_panes=found.vif_panes,
+        source=found.source,
+        left_out=found.left_out,
+        slices=tuple(profile_of(one, known) for one in found.slices),
     )
-    if document.hash is not None and document.hash != baseline.hash:
+    if found.hash is not None and found.hash != baseline.hash:
         raise BaselineError(
-            f"$.hash: found {document.hash}, the content's is {baseline.hash}: the profile was edited or "
+            f"$.hash: found {found.hash}, the content's is {baseline.hash}: the profile was edited or "
             "damaged; build it again with `stream-monitor baseline create`"
         )
     return baseline

@@ -31,6 +31,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream_monitor.baselines.slice_kinds import Pair, Within
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import (
     MISSING,
@@ -62,7 +63,8 @@ class FeatureProfile:
     `counts` has shape (K,): the baseline's rows per bin, made by `bin` itself. `center` and
     `quantum` (a power of two) are the fixed point for sums, see `fixed_point`. `vif` is the
     upper 95% limit of the variance inflation of pane means, 1.0 where it was not estimated.
-    Two profiles are equal if their hashes are.
+    `of` says what a slice is about (`baselines.slices`); None for a feature. Two profiles are
+    equal if their hashes are.
     """
 
     name: str
@@ -76,6 +78,7 @@ class FeatureProfile:
     center: float = 0.0
     quantum: float = 1.0
     vif: float = 1.0
+    of: Within | Pair | None = None
 
     def __post_init__(self) -> None:
         # Copies, read only: a profile is shared by everything that counts or judges.
@@ -105,10 +108,20 @@ class FeatureProfile:
         """Rows of the baseline (every row falls into one bin)."""
         return int(self.counts.sum())
 
+    @property
+    def feature(self) -> str:
+        """The feature that it is about: its own name, or the parent's of a slice within a segment."""
+        return self.of.parent if isinstance(self.of, Within) else self.name
+
+    @property
+    def segment(self) -> str:
+        """Of a slice within a segment `region=EU`, else empty."""
+        return self.of.label if isinstance(self.of, Within) else ""
+
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of everything that affects binning or judging."""
-        return digest(self.to_dict())
+        return digest(self.to_dict() | ({} if self.of is None else {"of": self.of.to_dict()}))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FeatureProfile) and self.hash == other.hash

@@ -10,6 +10,7 @@ from stream_monitor.baselines.feature import (
     UNSEEN_BIN,
     FeatureProfile,
 )
+from stream_monitor.baselines.slice_kinds import Pair, Within
 
 __all__ = [
     "ABOVE_BIN",
@@ -20,4 +21,6 @@ __all__ = [
     "UNSEEN_BIN",
     "Baseline",
     "FeatureProfile",
+    "Pair",
+    "Within",
 ]

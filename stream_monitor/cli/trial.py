@@ -7,7 +7,6 @@ can publish and judge by.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stream_monitor.errors import BaselineError
@@ -36,7 +35,7 @@ def try_baseline(config: Config, model: str, baseline: Baseline, source: str) ->
         return
     # One alone, so that the message is about what has to be mended.
     for profile in watched.features:
-        alone = _fault(config, model, replace(watched, features=(profile,)))
+        alone = _fault(config, model, watched.only({profile.name}))
         if alone is not None:
             raise BaselineError(
                 f"{source}: feature {profile.name!r} cannot be watched: {alone}; leave it out by "

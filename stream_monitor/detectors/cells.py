@@ -35,9 +35,9 @@ class Cells:
 
     @classmethod
     def build(cls, baseline: Baseline) -> Cells:
-        """Cells of every feature of `baseline`."""
+        """Cells of every profile of `baseline`."""
         starts, sizes = [], []
-        for profile, offset in zip(baseline.features, baseline.offsets[:-1].tolist(), strict=True):
+        for profile, offset in zip(baseline.profiles, baseline.offsets[:-1].tolist(), strict=True):
             first = np.concatenate([np.arange(_FIRST_VALUE), _FIRST_VALUE + _groups(profile.counts)])
             starts.append(first + offset)
             sizes.append(len(first))

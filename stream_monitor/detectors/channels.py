@@ -5,9 +5,14 @@ a pane follows from the pane's counts by an integer dot product. With u the base
 distribution function at a bin's midpoint (0 below its range, 1 above):
 
     location u,  spread |2u-1|,  skewness (1+cos 3 pi u)/2,  shape (1+cos 4 pi u)/2,
-    missing, out_of_range (numbers only), unseen: 1 in those bins, else 0.
+    missing, out_of_range (numbers only), unseen: 1 in those bins, else 0,
 
-For the first four, missing and unseen rows are neutral: they count as the mean of the rest.
+and of a pair of features (`baselines.slices`) one channel alone:
+
+    agreement: 1 where both values lie on the same side of their medians, 0 where they do not.
+
+For the first four, missing and unseen rows are neutral: they count as the mean of the rest. So
+do for agreement rows that lack one of the two.
 Each channel is compared with its own baseline mean, never with a theoretical one: ties make the
 two differ (the spread of a rare 0/1 feature has mean near 1, not 1/2).
 
@@ -17,7 +22,9 @@ knows its own means only so well:
 - rates: the exact (Clopper-Pearson) limit at the same one-sided 5.4e-6, since 4.4 sd says
   nothing where the baseline holds none or a few; the floor in the same share of a deviation.
   Out of range counts one row more (the mass beyond the extremes of m rows is Beta distributed,
-  Wilks 1941) and unseen as many as values may have been seen only once (Good 1953).
+  Wilks 1941) and unseen as many as values may have been seen only once (Good 1953);
+- agreement: as a rate of the rows that have both values. Of two features that nearly always
+  agree, the normal limit would say nothing. Rows without both can only dilute a deviation.
 
 Do not use a channel to *describe* drift to people: `distances.py` does that.
 """
@@ -30,9 +37,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
+from stream_monitor.baselines.slice_kinds import Pair
+from stream_monitor.baselines.slices import AGREE
 from stream_monitor.detectors.tables import FeatureTables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from stream_monitor.baselines.profile import Baseline, FeatureProfile
     from stream_monitor.events.columns import FloatArray, IntArray
 
@@ -40,7 +53,10 @@ SCALE = 2**30
 """Tables are whole numbers in units of 1/SCALE; a pane may hold up to 2**33 rows."""
 CURVES = ("location", "spread", "skewness", "shape")
 RATES = ("missing", "out_of_range", "unseen")
-CHANNELS = CURVES + RATES
+AGREEMENT = "agreement"
+CHANNELS = (*CURVES, *RATES, AGREEMENT)
+SHARES = {"features": 0.7, "pairs": 0.1, "segments": 0.2}
+"""How the weight of evidence is divided between groups of profiles; what is not there gets none."""
 Z_LIMIT = 4.4
 TAIL = 5.4125e-06
 """One-sided probability beyond 4.4 standard deviations."""
@@ -68,19 +84,21 @@ class PaneSums:
 
 @dataclass(frozen=True)
 class Channels:
-    """All channels of one baseline, stacked, by feature and then in the order of `CHANNELS`.
+    """All channels of one baseline, stacked, by profile and then in the order of `CHANNELS`.
 
-    Shapes: `feature`, `kind` (position in CHANNELS), `mu`, `sd`, `eps`, `vif`, `kappa`, `rows`,
-    `weights` (C,); `x` and `p` hold per feature the tables (7, bins), in units of 1/SCALE, and
-    the bins' shares of the baseline (bins,). `sd` of a rate is the largest that its null allows.
-    `kappa` = 1/vif turns rows into effective rows. `weights` are equal per feature, then per
-    channel, and add to 1. A channel with a single value in the baseline is left out: there is
-    nothing to compare.
+    Shapes: `feature` (position in the baseline's `profiles`), `kind` (in CHANNELS), `row` (of the
+    profile's table), `mu`, `sd`, `eps`, `vif`, `kappa`, `rows`, `weights` (C,); `x` and `p` hold per
+    profile the tables (7, bins), in units of 1/SCALE, and the bins' shares of the baseline
+    (bins,). `sd` of a rate is the largest that its null allows. `kappa` = 1/vif turns rows into
+    effective rows. `weights` add to 1: divided between features, pairs and segments by `SHARES`,
+    equal per profile, then per channel. A channel with a single value in the baseline is left
+    out: there is nothing to compare.
     """
 
     names: tuple[tuple[str, str], ...]
     feature: IntArray
     kind: IntArray
+    row: IntArray
     mu: FloatArray
     sd: FloatArray
     eps: FloatArray
@@ -108,29 +126,30 @@ class Channels:
         """Channels of `baseline`; `effect_floor` (u scale, in [0, 0.5), else ValueError): the least eps.
 
         Other rows per bin `counts` (T,) give other means, deviations and tolerances of the same
-        tables; `vif` (F,) stands for the baseline's own where it is larger.
+        tables; `vif`, one for each profile, stands for the baseline's own where it is larger.
         """
         if not 0.0 <= effect_floor < 0.5:
             raise ValueError(f"effect_floor must be in [0, 0.5), not {effect_floor}")
         counts = baseline.counts if counts is None else counts
-        given = [1.0] * len(baseline.features) if vif is None else vif.tolist()
-        inflation = [max(1.0, float(p.vif), float(v)) for p, v in zip(baseline.features, given, strict=True)]
+        profiles = baseline.profiles
+        given = [1.0] * len(profiles) if vif is None else vif.tolist()
+        inflation = [max(1.0, float(p.vif), float(v)) for p, v in zip(profiles, given, strict=True)]
         spans = zip(baseline.offsets[:-1].tolist(), baseline.offsets[1:].tolist(), strict=True)
         own = [counts[a:b] for a, b in spans]
-        whole = zip(baseline.features, own, inflation, strict=True)
-        parts = [_of_feature(profile, effect_floor, c, v) for profile, c, v in whole]
+        whole = zip(profiles, own, inflation, strict=True)
+        parts = [_of_profile(profile, effect_floor, c, v) for profile, c, v in whole]
         feature = np.repeat(np.arange(len(parts)), [len(part.kind) for part in parts]).astype(np.int64)
         kind = np.concatenate([part.kind for part in parts])
         vif = np.array(inflation)[feature]
-        weights = np.zeros(0)
-        if len(feature):
-            per_feature = np.bincount(feature, minlength=len(parts))
-            weights = 1.0 / (per_feature[feature] * np.count_nonzero(per_feature))
+        per_profile = np.bincount(feature, minlength=len(parts))
+        share, size = shares(profiles, per_profile > 0)
+        weights = share[feature] / (per_profile * size)[feature]
         tables = [np.concatenate([part.x[:4], part.x2[:4]]) for part in parts]
         return cls(
-            names=tuple((baseline.features[f].name, CHANNELS[k]) for f, k in zip(feature, kind, strict=True)),
+            names=tuple((profiles[f].name, CHANNELS[k]) for f, k in zip(feature, kind, strict=True)),
             feature=feature,
             kind=kind,
+            row=np.where(kind == CHANNELS.index(AGREEMENT), 0, kind),
             mu=np.concatenate([part.mu for part in parts]),
             sd=np.concatenate([part.sd for part in parts]),
             eps=np.concatenate([part.eps for part in parts]),
@@ -163,15 +182,15 @@ class Channels:
             raise ValueError(f"counts have shape {counts.shape}, the baseline has {self.offsets[-1]} bins")
         products = self._tables.dot(counts)
         rates = self.rates(counts) * SCALE
-        s1 = np.concatenate([products[:, :4], rates], axis=1)[self.feature, self.kind]
-        s2 = np.concatenate([products[:, 4:], rates], axis=1)[self.feature, self.kind]
+        s1 = np.concatenate([products[:, :4], rates], axis=1)[self.feature, self.row]
+        s2 = np.concatenate([products[:, 4:], rates], axis=1)[self.feature, self.row]
         n = self.totals(counts)[self.feature]
         return PaneSums(n, s1 / SCALE, s2 / SCALE, counts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Channels of one feature: tables (7, bins) for all, the rest for those that are kept."""
+    """Channels of one profile: tables (7, bins) for all, the rest for those that are kept."""
 
     x: IntArray
     x2: IntArray
@@ -180,6 +199,45 @@ class _Part:
     mu: FloatArray
     sd: FloatArray
     eps: FloatArray
+
+
+def shares(profiles: Sequence[FeatureProfile], tested: NDArray[np.bool_]) -> tuple[FloatArray, IntArray]:
+    """Of each profile's group: its share by `SHARES`, and how many of its profiles are `tested`.
+
+    Shapes (len(profiles),). Groups of which none is tested have no share, the others theirs of
+    the rest; a profile's own is share / size.
+    """
+    group = np.array([0 if p.of is None else 1 if isinstance(p.of, Pair) else 2 for p in profiles])
+    size = np.bincount(group[tested], minlength=len(SHARES)).astype(np.int64)
+    given = np.array(list(SHARES.values())) * (size > 0)
+    return (given / max(given.sum(), 1e-9))[group], size[group]
+
+
+def _of_profile(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:
+    build = _of_pair if isinstance(profile.of, Pair) else _of_feature
+    return build(profile, floor, counts, vif)
+
+
+def _of_pair(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:
+    """Agreement alone, in the tables' first row: that a value is missing its feature's channels say."""
+    held, agree = (int(profile.counts[part].sum()) for part in (slice(_FIRST, None), list(AGREE)))
+    mu, sd, eps = _rate(agree, 0, held, vif, floor)
+    x = np.zeros((7, len(counts)), dtype=np.int64)
+    x[0, :_FIRST], x[0, list(AGREE)] = round(mu * SCALE), SCALE
+    kept = held > 0
+    if counts is not profile.counts and not np.array_equal(counts, profile.counts):
+        held, agree = (int(counts[part].sum()) for part in (slice(_FIRST, None), list(AGREE)))
+        _, sd, eps = _rate(agree, 0, held, vif, floor)
+        mu = int(x[0] @ counts) / SCALE / max(int(counts.sum()), 1)
+    return _Part(
+        x=x,
+        x2=np.rint(x.astype(np.float64) ** 2 / SCALE).astype(np.int64),
+        p=counts / max(int(counts.sum()), 1),
+        kind=np.array([CHANNELS.index(AGREEMENT)] * kept, dtype=np.int64),
+        mu=np.array([mu] * kept),
+        sd=np.rint(np.array([sd] * kept) * SD_GRID) / SD_GRID,
+        eps=_up(np.array([eps] * kept)),
+    )
 
 
 def _of_feature(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:

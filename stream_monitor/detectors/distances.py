@@ -42,7 +42,7 @@ class Distances:
     def build(cls, baseline: Baseline) -> Distances:
         """Positions and distribution functions of `baseline`."""
         order, sizes, gaps = [], [], []
-        for profile, offset in zip(baseline.features, baseline.offsets[:-1].tolist(), strict=True):
+        for profile, offset in zip(baseline.profiles, baseline.offsets[:-1].tolist(), strict=True):
             own = np.array([_BELOW, *range(_FIRST, profile.n_bins), _ABOVE])
             order.append(own + offset)
             sizes.append(len(own))
@@ -50,7 +50,7 @@ class Distances:
         flat = np.concatenate(order).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         feature = np.repeat(np.arange(len(sizes)), sizes).astype(np.int64)
-        kinds = [1.0 if profile.kind == "number" else np.nan for profile in baseline.features]
+        kinds = [1.0 if profile.kind == "number" else np.nan for profile in baseline.profiles]
         both = np.concatenate(gaps, axis=1)
         cdf, _ = _cdf(baseline.counts[flat], starts, feature)
         return cls(Cells.build(baseline), flat, starts, feature, cdf, both[0], both[1], np.array(kinds))

@@ -63,8 +63,8 @@ class EDetector(Detector):
             raise ValueError(f"threshold is in panes and must be at least 1, not {threshold}")
         self.threshold = threshold
         self.weights = channels.weights
-        self._curve = np.flatnonzero(channels.kind < 4)
-        self._rate = np.flatnonzero(channels.kind >= 4)
+        self._curve = np.flatnonzero(channels.row < 4)
+        self._rate = np.flatnonzero(channels.row >= 4)
         self._r = np.zeros((_STEPS, len(channels)))
         empty = [np.zeros((4 * _STEPS, x.shape[1]), dtype=np.int64) for x in channels.x]
         self._tables = FeatureTables(channels.offsets, empty, 4 * _STEPS)
@@ -133,8 +133,8 @@ class EDetector(Detector):
         channels = self._channels
         out = np.empty((_STEPS, len(channels)), dtype=np.int64)
         curves = self._tables.dot(counts).reshape(-1, 4, _STEPS)
-        out[:, self._curve] = curves[channels.feature[self._curve], channels.kind[self._curve]].T
-        hits = channels.rates(counts)[channels.feature[self._rate], channels.kind[self._rate] - 4]
+        out[:, self._curve] = curves[channels.feature[self._curve], channels.row[self._curve]].T
+        hits = channels.rates(counts)[channels.feature[self._rate], channels.row[self._rate] - 4]
         misses = channels.totals(counts)[channels.feature[self._rate]] - hits
         out[:, self._rate] = self._hit * hits + self._miss * misses
         return out
@@ -161,8 +161,8 @@ def _fill_tables(tables: FeatureTables, channels: Channels, eta: FloatArray, whi
         return
     feature = channels.feature[which]
     for part in np.split(which, np.flatnonzero(np.diff(feature)) + 1):  # one feature's, stacked: k of them
-        own, kinds = int(channels.feature[part[0]]), channels.kind[part]
-        x = channels.x[own][kinds] / SCALE
+        own, rows = int(channels.feature[part[0]]), channels.row[part]
+        x = channels.x[own][rows] / SCALE
         logs = _logs(eta[:, part, None], x, channels.mu[part, None], channels.eps[part, None])
-        for at, kind in enumerate(kinds.tolist()):
-            tables.put(own, slice(kind * _STEPS, (kind + 1) * _STEPS), logs[:, at])
+        for at, row in enumerate(rows.tolist()):
+            tables.put(own, slice(row * _STEPS, (row + 1) * _STEPS), logs[:, at])

@@ -74,7 +74,7 @@ class WindowTest:
         if not 0.0 <= floor < math.inf:
             raise ValueError(f"floor must be a finite number >= 0, not {floor}")
         cells = Cells.build(baseline)
-        vif = np.array([max(1.0, float(profile.vif)) for profile in baseline.features])
+        vif = np.array([max(1.0, float(profile.vif)) for profile in baseline.profiles])
         filled = cells.per_feature((cells.counts > 0).astype(np.int64))
         needed = np.asarray(ROWS_PER_CELL * np.maximum(filled, 2))
         return cls(floor, cells, cells.per_feature(cells.counts), vif, needed)
@@ -108,18 +108,17 @@ class WindowTest:
         df = np.maximum(groups - 1, 0) + testable
         return np.where(df > 0, x2, 0.0), df.astype(np.int64)
 
-    def threshold(self, alpha: float, n: IntArray, df: IntArray) -> FloatArray:
+    def threshold(self, alpha: float | FloatArray, n: IntArray, df: IntArray) -> FloatArray:
         """What `x2` must exceed at level `alpha` with windows of `n` rows; all shapes (F,).
 
         ValueError for an `alpha` outside (0, 1).
         """
-        if not 0.0 < alpha < 1.0:
-            raise ValueError(f"alpha must lie between 0 and 1, not {alpha}")
-        steps = _grid_steps(self._noncentrality(n))
-        out = np.full(len(df), np.inf)
-        for freedom, step in {(int(a), int(b)) for a, b in zip(df, steps, strict=True) if a > 0}:
-            out[(df == freedom) & (steps == step)] = _quantile(alpha, freedom, step)
-        return out * self.vif
+        level = np.broadcast_to(np.asarray(alpha, np.float64), (len(df),))
+        for one in level[~((level > 0.0) & (level < 1.0))].tolist():
+            raise ValueError(f"alpha must lie between 0 and 1, not {one}")
+        cases = zip(level.tolist(), df.tolist(), _grid_steps(self._noncentrality(n)).tolist(), strict=True)
+        found = [np.inf if freedom <= 0 else _quantile(one, freedom, step) for one, freedom, step in cases]
+        return np.array(found) * self.vif
 
     def p_value(self, x2: FloatArray, df: IntArray, n: IntArray) -> FloatArray:
         """Probability of such an `x2` or a larger one under the null; 1 where `df` is 0."""
@@ -133,7 +132,7 @@ class WindowTest:
         )
         return np.where(df > 0, p, 1.0)
 
-    def judge(self, counts: IntArray, alpha: float) -> WindowReadings:
+    def judge(self, counts: IntArray, alpha: float | FloatArray) -> WindowReadings:
         """Statistic, threshold and verdict of every feature."""
         x2, df = self.statistic(counts)
         rows = self.cells.per_feature(self.cells.of(counts))

@@ -185,7 +185,7 @@ class DriftMonitor:
             return
         mask = np.ones(len(self.channels), bool)
         if feature is not None:
-            mask = self.channels.feature == self.baseline.index.get(feature, -1)
+            mask = self.channels.feature == self.baseline.places.get(feature, -1)
         self._onset.reset(mask)
         for detector in self._sequential():
             detector.reset(mask)

@@ -33,7 +33,7 @@ from stream_monitor.events.columns import FloatArray
 LOOKS = (MIN_PANES, 2 * MIN_PANES, 4 * MIN_PANES)
 QUARANTINE = 16
 """Panes that wait until they count."""
-_WATCHED = [CHANNELS.index(name) for name in ("location", "spread", "missing")]
+_WATCHED = [CHANNELS.index(name) for name in ("location", "spread", "missing", "agreement")]
 _GRID = 1024
 _ROWS, _PANES, _GAP, _SQUARE, _BETWEEN = range(5)
 

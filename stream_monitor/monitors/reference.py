@@ -49,10 +49,10 @@ class Reference:
     def __init__(self, baseline: Baseline, settings: ResolvedModel) -> None:
         self._baseline = baseline
         self._floor = settings.effect_floor
-        self._vif = np.array([float(profile.vif) for profile in baseline.features])
+        self._vif = np.array([float(profile.vif) for profile in baseline.profiles])
         self._counts = baseline.counts
         channels = Channels.build(baseline, effect_floor=self._floor)
-        self._inflation = LiveInflation(channels, len(baseline.features)) if baseline.provisional else None
+        self._inflation = LiveInflation(channels, len(baseline.profiles)) if baseline.provisional else None
         self.view = View(channels, channels, None, self._counts, self._vif)
 
     @property

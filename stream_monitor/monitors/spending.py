@@ -14,8 +14,8 @@ class Spending(Protocol):
     def e_threshold(self, active_versions: int = 1) -> float:
         """A of the e-detector, panes."""
 
-    def window_alpha(self, hop_us: int, features: int, windows: int, active_versions: int = 1) -> float:
-        """Level of one window test."""
+    def window_alpha(self, hop_us: int, features: float, windows: int, active_versions: int = 1) -> float:
+        """Level of one window test; `features`: as if this many were tested, each with the same share."""
 
     def run_length(
         self, detector: str, events_per_period: float, channels: int, active_versions: int = 1

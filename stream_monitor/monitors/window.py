@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.profile import Baseline, Pair
 from stream_monitor.config import ResolvedModel
 from stream_monitor.detectors import pinned
-from stream_monitor.detectors.channels import RATES, Channels
+from stream_monitor.detectors.channels import RATES, Channels, shares
 from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.events.columns import FloatArray, IntArray
@@ -67,7 +67,13 @@ class WindowMonitor:
         self._settings = settings
         self.window = WindowTest.build(baseline, floor=settings.psi_floor)
         self._distances = Distances.build(baseline)
-        self.needed = int(self.window.needed_rows.max()) if len(baseline.features) else 0
+        # A pair's one channel is all there is to it, and sequential detectors have that.
+        self._tested = np.array([not isinstance(profile.of, Pair) for profile in baseline.profiles])
+        share, size = shares(baseline.profiles, self._tested)
+        self._tests = size / np.where(share > 0.0, share, 1.0)
+        # Not for slices: a window that waits for a rare segment would be late for everything else.
+        features = len(baseline.features)
+        self.needed = int(self.window.needed_rows[:features].max()) if features else 0
 
     def retune(self, view: View) -> None:
         """Go on against a reference that has moved."""
@@ -77,28 +83,25 @@ class WindowMonitor:
     def scores(
         self, seen: Extended, length: int, active: int, sources: Mapping[int, tuple[int, int]]
     ) -> tuple[dict[str, dict[str, Any]], list[Detection]]:
-        """A window's drift scores by feature, and the window test's detections.
+        """A window's drift scores by feature (or slice), and the window test's detections.
 
-        Features with fewer rows than the test needs are left out (`None` in the aggregate). Without
+        Those with fewer rows than the test needs are left out (`None` in the aggregate). Without
         a share of the budget there is no threshold.
         """
-        features = len(self.baseline.features)
-        if not features:
+        if not len(self.baseline.features):
             return {}, []
         # Without a share of the budget it is shown and never alarms: the level may be any.
         spends = self.budget.share(SHARE) > 0.0
-        alpha = HOLD_LEVEL
-        if spends:
-            alpha = self.budget.window_alpha(length, features, len(self._settings.windows), active)
+        alpha = self._alpha(length, active) if spends else HOLD_LEVEL
         judged = self.window.judge(seen.counts, alpha)
-        tested = (judged.rows >= self.window.needed_rows) & (judged.df > 0)
+        tested = self._tested & (judged.rows >= self.window.needed_rows) & (judged.df > 0)
         shown = self._distances.measure(seen.counts)
         p_value = self.window.p_value(judged.x2, judged.df, judged.rows)
         report: dict[str, dict[str, Any]] = {}
         found = []
         rates = self._rates(seen.counts)
         for i in np.flatnonzero(tested).tolist():
-            name = self.baseline.features[i].name
+            name = self.baseline.profiles[i].name
             drifted = spends and bool(judged.drifted[i])
             distances = {key: float(values[i]) for key, values in shown.items()}
             report[name] = {
@@ -117,6 +120,15 @@ class WindowMonitor:
                 found.append(self._window_detection(i, seen, length, report[name], sources, blame))
         found.sort(key=lambda d: (-d.statistic / d.threshold, d.feature))
         return report, found
+
+    def _alpha(self, length: int, active: int) -> FloatArray:
+        """Level of each profile's test: groups divide the windows' share as they do weights."""
+        windows = len(self._settings.windows)
+        alpha = {
+            tests: self.budget.window_alpha(length, tests, windows, active)
+            for tests in set(self._tests[self._tested].tolist())
+        }
+        return np.array([alpha.get(tests, 0.5) for tests in self._tests.tolist()])
 
     def _rates(self, counts: IntArray) -> IntArray:
         """Rows of each kind in `RATES`, in the window and in the reference; shape (F, 3, 2)."""
@@ -155,7 +167,7 @@ class WindowMonitor:
         blame: Blame,
     ) -> Detection:
         return Detection(
-            feature=self.baseline.features[i].name,
+            feature=self.baseline.profiles[i].name,
             channel=blame.channel,
             detector=f"window-{duration_name(length)}",
             time=seen.end,
@@ -200,7 +212,7 @@ class WindowMonitor:
         The channel that fired tells, at a loose level; and where the trouble is with the
         distribution as a `whole`, the window test as well.
         """
-        i = self.baseline.index.get(feature)
+        i = self.baseline.places.get(feature)
         if i is None:
             return False
         if seen.rows[i] < self.window.needed_rows[i]:

@@ -27,8 +27,8 @@ def explain(baseline: Baseline, told: Iterable[Transition], found: Iterable[Dete
 
 
 def _explain(baseline: Baseline, episode: Episode, detection: Detection, seen: Seen) -> None:
-    i = baseline.index[detection.feature]
-    profile, channel = baseline.features[i], detection.channel
+    i = baseline.places[detection.feature]
+    profile, channel = baseline.profiles[i], detection.channel
     if channel in RATES and detection.current_mean is not None:
         now, rows = detection.current_mean, detection.rows
         change = rate_change(profile, channel, now, rows, detection.since, detection.time)

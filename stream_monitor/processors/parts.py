@@ -9,7 +9,6 @@ their pane is judged under, a feature that it did not ask for is not counted, as
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +33,10 @@ def asked(settings: ResolvedModel, name: str) -> bool:
 
 def judged(baseline: Baseline, settings: ResolvedModel) -> Baseline | None:
     """The baseline less the profiles of features that are not asked for; None if that leaves none."""
-    kept = tuple(profile for profile in baseline.features if asked(settings, profile.name))
+    kept = {profile.name for profile in baseline.features if asked(settings, profile.name)}
     if len(kept) == len(baseline.features):
         return baseline
-    return replace(baseline, features=kept) if kept else None
+    return baseline.only(kept) if kept else None
 
 
 def newcomers(raw: RawRows, target: Baseline | None) -> list[str]:

@@ -209,8 +209,8 @@ class Tally:
     def relayout(self, baseline: Baseline | None) -> Tally:
         """The same sums under another baseline.
 
-        A feature whose profile is the same keeps its counts; of any other only presence is
-        left, because counts over other bins cannot be converted.
+        What has the same profile keeps its counts; of any other feature only presence is left,
+        because counts over other bins cannot be converted.
         """
         if baseline is self.baseline or (
             baseline is not None and self.baseline is not None and baseline.hash == self.baseline.hash
@@ -222,16 +222,19 @@ class Tally:
         mapping = {self.latency_feature: moved.latency_feature}
         for name, present in self.presence.items():
             moved.add_presence(name, present)
-        for i, profile in enumerate(() if self.baseline is None else self.baseline.features):
+        for i, profile in enumerate(() if self.baseline is None else self.baseline.profiles):
             assert self.baseline is not None
             a, b = int(self.baseline.offsets[i]), int(self.baseline.offsets[i + 1])
             mine = self.counts[a:b]
-            j = None if baseline is None else baseline.index.get(profile.name)
-            if baseline is not None and j is not None and baseline.features[j].hash == profile.hash:
+            j = None if baseline is None else baseline.places.get(profile.name)
+            if baseline is not None and j is not None and baseline.profiles[j].hash == profile.hash:
                 moved.counts[baseline.offsets[j] : baseline.offsets[j + 1]] = mine
-                moved.sums[j], moved.squares[j] = self.sums[i], self.squares[i]
-                moved.low[j], moved.high[j] = self.low[i], self.high[i]
-                mapping[i] = j
+                if profile.of is None:
+                    moved.sums[j], moved.squares[j] = self.sums[i], self.squares[i]
+                    moved.low[j], moved.high[j] = self.low[i], self.high[i]
+                    mapping[i] = j
+            elif profile.of is not None:
+                continue  # slices do not say whether a feature was there
             elif present := int(mine.sum() - mine[MISSING_BIN]):
                 moved.add_presence(profile.name, present)
         if baseline is not None:

@@ -332,9 +332,9 @@ def _kept_bins(old: Baseline | None, new: Baseline | None) -> NDArray[np.int64]:
     if old is None:
         return np.zeros(0, np.int64)
     keep = np.full(old.total_bins, -1, np.int64)
-    for i, profile in enumerate(old.features):
-        j = None if new is None else new.index.get(profile.name)
-        if new is not None and j is not None and new.features[j].hash == profile.hash:
+    for i, profile in enumerate(old.profiles):
+        j = None if new is None else new.places.get(profile.name)
+        if new is not None and j is not None and new.profiles[j].hash == profile.hash:
             a, b = int(old.offsets[i]), int(old.offsets[i + 1])
             keep[a:b] = np.arange(int(new.offsets[j]), int(new.offsets[j + 1]))
     return keep

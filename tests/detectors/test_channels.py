@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, binomtest
 
-from stream_monitor.detectors.channels import SCALE, Channels
+from stream_monitor.baselines.slices import pair, within
+from stream_monitor.detectors.channels import SCALE, TAIL, Channels
 from stream_monitor.detectors.tables import FeatureTables
 
 
@@ -83,6 +85,48 @@ def test_weights_are_equal_per_feature(feature: Any, baseline: Any) -> None:
     np.testing.assert_allclose(per_feature, 1 / 3)
     for f in range(3):
         assert np.ptp(channels.weights[channels.feature == f]) == 0
+
+
+def test_groups_of_profiles_share_the_weight(feature: Any, baseline: Any) -> None:
+    a, b, void = feature("a", [10, 20, 30, 40]), feature("b", [30, 70]), feature("void", [], missing=100)
+    counts = np.array([4, 0, 0, 0, 40, 8, 8, 40])
+    sliced = [
+        pair(a, b, counts, 1.0),
+        within(a, "s", "x", a.counts // 2, 1.0),
+        within(a, "s", "y", a.counts // 2, 1.0),
+    ]
+    made = baseline(a, b, void)
+
+    def weights(*slices: Any) -> dict[str, float]:
+        found = replace(made, slices=tuple(sorted(slices, key=lambda profile: profile.name)))
+        channels = Channels.build(found, effect_floor=0.01)
+        per_profile = np.bincount(channels.feature, channels.weights, minlength=len(found.profiles))
+        assert sum(per_profile) == pytest.approx(1.0)
+        return dict(zip([p.name for p in found.profiles], per_profile, strict=True))
+
+    assert weights(*sliced) == pytest.approx(
+        {"a": 0.7 / 3, "b": 0.7 / 3, "void": 0.7 / 3, "a{s=x}": 0.1, "a{s=y}": 0.1, "a×b": 0.1}
+    )
+    assert weights(sliced[0])["a×b"] == pytest.approx(1 / 8)
+    assert weights(sliced[1])["a{s=x}"] == pytest.approx(2 / 9)
+    void_pair = pair(a, b, np.array([96, 0, 0, 0, 0, 0, 0, 0]), 1.0)
+    assert weights(void_pair)["a×b"] == 0.0
+
+
+def test_agreement_is_a_rate_of_the_rows_that_have_both(feature: Any, baseline: Any) -> None:
+    a, b = feature("a", [500, 500]), feature("b", [500, 500])
+    made = replace(baseline(a, b), slices=(pair(a, b, np.array([200, 0, 0, 0, 350, 100, 50, 300]), 1.0),))
+    channels = Channels.build(made, effect_floor=0.0)
+    at = channels.names.index(("a×b", "agreement"))
+    assert [name for name, _ in channels.names].count("a×b") == 1
+    assert channels.mu[at] == pytest.approx(650.5 / 801)
+    exact = binomtest(650, 800).proportion_ci(1 - 2 * TAIL, "exact")
+    assert channels.eps[at] == pytest.approx(
+        max(exact.high - channels.mu[at], channels.mu[at] - exact.low), abs=2e-9
+    )
+    sums = channels.sums(made.counts)
+    assert sums.s1[at] == pytest.approx(650 + 200 * channels.mu[at])
+    assert sums.n[at] == 1000
 
 
 def test_single_valued_channels_are_left_out(feature: Any, baseline: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import stream_monitor.detectors
 from stream_monitor import codec
+from stream_monitor.baselines.slices import pair, within
 from stream_monitor.detectors.base import Detector
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.errors import StateError
@@ -31,21 +33,32 @@ def _found() -> list[type[Detector]]:
     return sorted(classes, key=lambda cls: cls.name)
 
 
+PAIRS = {"bins×tied", "tied×bins"}
+SEGMENTS = {"bins{region=EU}", "bins{region=US}"}
 DETECTORS = _found()
 every_detector = pytest.mark.parametrize("cls", DETECTORS, ids=lambda cls: cls.name)
 
 
 @pytest.fixture(scope="module")
 def made(feature: Any, baseline: Any) -> Any:
-    """Many bins, ties, a rare value, categories, a constant, nothing but missing, dependence."""
-    return baseline(
-        feature("bins", [400] * 64, missing=400),
+    """Many bins, ties, a rare value, categories, a constant, nothing but missing, dependence; slices."""
+    bins, tied = feature("bins", [400] * 64, missing=400), feature("tied", [6_500] * 4, vif=5.0)
+    made = baseline(
+        bins,
         feature("rare", [25_900, 100], form="values"),
         feature("category", [20_000, 5_000, 900, 100], form="categories"),
         feature("constant", [26_000]),
         feature("void", [], missing=26_000),
-        feature("tied", [6_500] * 4, vif=5.0),
+        tied,
     )
+    few = np.r_[20, 0, 0, 0, [20] * 64]
+    slices = [
+        within(bins, "region", "EU", few, vif=2.0),
+        within(bins, "region", "US", 2 * few, vif=1.0),
+        pair(bins, tied, np.array([1_000, 0, 0, 0, 11_000, 1_500, 1_500, 11_000]), vif=1.0),
+        pair(tied, bins, np.array([1_000, 0, 0, 0, 12_500, 0, 0, 12_500]), vif=1.0),
+    ]
+    return replace(made, slices=tuple(sorted(slices, key=lambda profile: profile.name)))
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +70,9 @@ def _panes(made: Any, seed: int, panes: int, rows: int, shift: float = 0.0) -> n
     """Counts like the baseline's; with `shift`, that share of every feature's rows is its last bin."""
     rng = np.random.default_rng(seed)
     out = np.zeros((panes, made.total_bins), dtype=np.int64)
-    for profile, first, last in zip(made.features, made.offsets[:-1], made.offsets[1:], strict=True):
+    for profile, first, last in zip(made.profiles, made.offsets[:-1], made.offsets[1:], strict=True):
         shares = profile.counts / profile.rows * (1 - shift)
-        shares[-1] += shift
+        shares[-2 if profile.name in PAIRS else -1] += shift
         out[:, first:last] = rng.multinomial(rows, shares, size=panes)
     return out
 
@@ -132,8 +145,9 @@ def test_a_large_shift_is_always_found(
     location = [
         at
         for at, (name, channel) in enumerate(channels.names)
-        if channel == "location" and name in {"bins", "rare", "tied"}
+        if channel == "agreement" or (channel == "location" and name in {"bins", "rare", "tied", *SEGMENTS})
     ]
+    assert len(location) == 7
     for _ in range(2):
         for at in range(quiet):
             assert not detector.update(still[at % 20]).alarm.any()
