@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that tests run in, each with a Kafka of its own: they wait for it more than they compute.
+JOBS ?= 2
 LOCKED := .venv/.locked
 WHEEL := .venv/.wheel
 # Folders are named too: their time changes when a file in them goes away.
@@ -45,7 +47,7 @@ demo: setup
 	@$(INSTALLED) $(BIN)/python -m examples.flights $(ARGS)
 
 test: setup
-	$(INSTALLED) TEST_THE_WHEEL=1 $(BIN)/python -m pytest $(ARGS)
+	$(INSTALLED) TEST_THE_WHEEL=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(ARGS)
 
 # The same bytes wherever and whenever a commit is built.
 dist: $(LOCKED)

@@ -18,6 +18,17 @@ from stream_monitor.records import TOPICS
 TopicMaker = Callable[..., dict[str, str]]
 
 
+WHOLE = frozenset({"deploy", "packaging"})
+"""Folders whose session fixtures are dear: one process runs all of their tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share its fixtures, so they run in one process where there are several."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in WHOLE else item.path.as_posix()))
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Bootstrap address of a real Kafka: `KAFKA_BROKERS`, else one embedded node for the session."""
