@@ -19,7 +19,7 @@ from stream_monitor.cli.extras import extra_of
 from stream_monitor.cli.options import CommandParser
 from stream_monitor.errors import StreamMonitorError
 
-_NO_COMMANDS = frozenset({"__main__", "main", "pages", "reference"})
+_NO_COMMANDS = frozenset({"__main__", "explained", "main", "pages", "reference"})
 # What shells report for SIGINT and SIGPIPE.
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141

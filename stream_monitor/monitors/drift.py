@@ -43,7 +43,7 @@ class DriftMonitor:
     def __init__(self, baseline: Baseline, settings: ResolvedModel, budget: Spending) -> None:
         self.baseline = baseline
         self.budget = budget
-        self._settings = settings
+        self.settings = settings
         self.reference = Reference(baseline, settings)
         self._view = self.reference.view
         self.channels: Channels = self._view.channels
@@ -74,17 +74,19 @@ class DriftMonitor:
 
     def run_length(self, detector: str) -> float:
         """Rows on each channel that `page-hinkley` or `adwin` must go between false alarms."""
-        traffic, channels = _RECALIBRATE_AT * self._traffic, max(1, len(self.channels))
-        return self.budget.run_length(detector, traffic, channels, self._versions)
+        return self.budget.run_length(detector, self.traffic, max(1, len(self.channels)), self._versions)
 
     def _watch_traffic(self, rows: int, end: int, active: int) -> None:
         """Raise the second detectors' run length for more rows or versions than was thought."""
         self._rows += rows
         if self._first is None:
-            self._first = end - self._settings.pane
-        rate = self._rows * self._settings.alert_budget.period / (end - self._first)
-        if rate > _RECALIBRATE_AT * self._traffic or active > self._versions:
-            self._traffic = max(rate, self._traffic)
+            self._first = end - self.settings.pane
+        self.expect(self._rows * self.settings.alert_budget.period / (end - self._first), active)
+
+    def expect(self, traffic: float, active: int = 1) -> None:
+        """Set thresholds for `traffic` rows a period and `active` versions, where it is more than thought."""
+        if traffic > _RECALIBRATE_AT * self._traffic or active > self._versions:
+            self._traffic = max(traffic, self._traffic)
             self._versions = max(active, self._versions)
             self._reload({d.name: d.state() for d in self._second})
 
@@ -100,7 +102,7 @@ class DriftMonitor:
             return []
         sums = self._view.residual(self.channels.sums(tally.counts))
         self._last = (sums, start)
-        end = start + self._settings.pane
+        end = start + self.settings.pane
         self._watch_traffic(tally.rows, end, active)
         self._onset.update(sums, start)
         found = self._bets(sums, active, incident_open)
@@ -187,7 +189,7 @@ class DriftMonitor:
         if feature is not None:
             mask = self.channels.feature == self.baseline.places.get(feature, -1)
         self._onset.reset(mask)
-        for detector in self._sequential():
+        for detector in self.sequential:
             detector.reset(mask)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -218,7 +220,7 @@ class DriftMonitor:
 
         What the channels have gathered does not depend on the budget: the thresholds do.
         """
-        old, new = before._settings, self._settings
+        old, new = before.settings, self.settings
         if old.effect_floor != new.effect_floor:
             self.reference.load(before.reference.state())
             self._compare_with(self.reference.view)
@@ -231,12 +233,18 @@ class DriftMonitor:
         return {
             "onset": self._onset.state(),
             "reference": self.reference.state(),
-            **{d.name: d.state() for d in self._sequential()},
+            **{d.name: d.state() for d in self.sequential},
         }
 
-    def _sequential(self) -> list[Detector]:
-        """All that have a share."""
+    @property
+    def sequential(self) -> list[Detector]:
+        """The detectors that see every pane: those that have a share."""
         return self._second if self._e is None else [self._e, *self._second]
+
+    @property
+    def traffic(self) -> float:
+        """Rows per period of the budget that thresholds are set for."""
+        return _RECALIBRATE_AT * self._traffic
 
 
 def _traffic(baseline: Baseline, settings: ResolvedModel) -> float:

@@ -68,8 +68,8 @@ class WindowMonitor:
         self.window = WindowTest.build(baseline, floor=settings.psi_floor)
         self._distances = Distances.build(baseline)
         # A pair's one channel is all there is to it, and sequential detectors have that.
-        self._tested = np.array([not isinstance(profile.of, Pair) for profile in baseline.profiles])
-        share, size = shares(baseline.profiles, self._tested)
+        self.tested = np.array([not isinstance(profile.of, Pair) for profile in baseline.profiles])
+        share, size = shares(baseline.profiles, self.tested)
         self._tests = size / np.where(share > 0.0, share, 1.0)
         # Not for slices: a window that waits for a rare segment would be late for everything else.
         features = len(baseline.features)
@@ -92,9 +92,8 @@ class WindowMonitor:
             return {}, []
         # Without a share of the budget it is shown and never alarms: the level may be any.
         spends = self.budget.share(SHARE) > 0.0
-        alpha = self._alpha(length, active) if spends else HOLD_LEVEL
-        judged = self.window.judge(seen.counts, alpha)
-        tested = self._tested & (judged.rows >= self.window.needed_rows) & (judged.df > 0)
+        judged = self.window.judge(seen.counts, self.alphas(length, active) if spends else HOLD_LEVEL)
+        tested = self.tested & (judged.rows >= self.window.needed_rows) & (judged.df > 0)
         shown = self._distances.measure(seen.counts)
         p_value = self.window.p_value(judged.x2, judged.df, judged.rows)
         report: dict[str, dict[str, Any]] = {}
@@ -121,12 +120,15 @@ class WindowMonitor:
         found.sort(key=lambda d: (-d.statistic / d.threshold, d.feature))
         return report, found
 
-    def _alpha(self, length: int, active: int) -> FloatArray:
-        """Level of each profile's test: groups divide the windows' share as they do weights."""
+    def alphas(self, length: int, active: int = 1) -> FloatArray:
+        """Level of each profile's test over windows of `length` (µs); ValueError without a share.
+
+        Groups divide the windows' share as they do weights. Of what is not in `tested` it is none.
+        """
         windows = len(self._settings.windows)
         alpha = {
             tests: self.budget.window_alpha(length, tests, windows, active)
-            for tests in set(self._tests[self._tested].tolist())
+            for tests in set(self._tests[self.tested].tolist())
         }
         return np.array([alpha.get(tests, 0.5) for tests in self._tests.tolist()])
 
