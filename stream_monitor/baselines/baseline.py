@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from stream_monitor.baselines.directions import Directions
 from stream_monitor.baselines.feature import FeatureProfile, Form, Kind, digest
 from stream_monitor.baselines.slices import SliceDocument, check_slices, document, profile_of
 from stream_monitor.errors import BaselineError
@@ -34,7 +35,8 @@ class Baseline:
     `pane` is the pane length (microseconds) and `vif_panes` the number of panes that the variance
     inflation was estimated with; 0 means that it was not, so what is promised is provisional.
     `source` is free text. `left_out` counts features over the limit. Two baselines are equal if
-    their hashes are.
+    their hashes are. `texts` are names whose derived features are among the features, `directions`
+    those of embeddings, sorted by name: see `stream_monitor.baselines.derived`.
 
     `slices` are counted beside the features, under the same layout (`baselines.slices`):
     features within a segment, and pairs of features; sorted by name too.
@@ -53,6 +55,8 @@ class Baseline:
     source: str = ""
     left_out: int = 0
     slices: tuple[FeatureProfile, ...] = ()
+    texts: tuple[str, ...] = ()
+    directions: tuple[Directions, ...] = ()
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.features]
@@ -119,6 +123,7 @@ class Baseline:
             "pane": self.pane,
             "vif_panes": self.vif_panes,
             "features": [profile.hash for profile in self.features],
+            **self._derived(),
         }
         if self.slices:
             content["slices"] = [profile.hash for profile in self.slices]
@@ -143,10 +148,20 @@ class Baseline:
             "vif_panes": self.vif_panes,
             "left_out": self.left_out,
             "features": [profile.to_dict() for profile in self.features],
+            **self._derived(),
         }
         if self.slices:
             content["slices"] = [document(profile) for profile in self.slices]
         return content
+
+    def _derived(self) -> dict[str, Any]:
+        """What derived features are made by; nothing where there are none, as in older profiles."""
+        found: dict[str, Any] = {}
+        if self.texts:
+            found["texts"] = list(self.texts)
+        if self.directions:
+            found["directions"] = {one.name: one.to_dict() for one in self.directions}
+        return found
 
     def to_json(self) -> bytes:
         """The JSON document; equal baselines of one source give equal bytes."""
@@ -205,6 +220,11 @@ class _Feature(msgspec.Struct):
     vif: float
 
 
+class _Directions(msgspec.Struct):
+    center: list[float]
+    axes: list[list[int]]
+
+
 class _Document(msgspec.Struct):
     schema: str
     rows: _Count
@@ -217,6 +237,8 @@ class _Document(msgspec.Struct):
     vif_panes: _Count = 0
     left_out: _Count = 0
     slices: list[SliceDocument] = []
+    texts: list[str] = []
+    directions: dict[str, _Directions] = {}
 
 
 def _from_document(found: _Document) -> Baseline:
@@ -232,6 +254,8 @@ def _from_document(found: _Document) -> Baseline:
         source=found.source,
         left_out=found.left_out,
         slices=tuple(profile_of(one, known) for one in found.slices),
+        texts=tuple(found.texts),
+        directions=tuple(_directions(*item) for item in sorted(found.directions.items())),
     )
     if found.hash is not None and found.hash != baseline.hash:
         raise BaselineError(
@@ -239,6 +263,14 @@ def _from_document(found: _Document) -> Baseline:
             "damaged; build it again with `stream-monitor baseline create`"
         )
     return baseline
+
+
+def _directions(name: str, given: _Directions) -> Directions:
+    lengths = {len(axis) for axis in given.axes}
+    if lengths - {len(given.center)}:
+        raise BaselineError(f"$.directions.{name}: the axes are not as long as the centre")
+    axes = np.array(given.axes, np.int64).reshape(len(given.axes), len(given.center))
+    return Directions(name, np.array(given.center), axes)
 
 
 def _profile(feature: _Feature) -> FeatureProfile:

@@ -61,6 +61,52 @@ Column = NumberColumn | CategoryColumn
 
 
 @dataclass(frozen=True, slots=True)
+class VectorColumn:
+    """Lists of numbers (embeddings), row behind row: `values` (float32) hold `lengths[i]` of row i.
+
+    Shapes are (sum of lengths,) and (n,); a length of 0 is missing. In 32 bits, because many
+    thousand rows of them wait until a baseline is learned; beyond that range a number is infinite.
+    It is no feature itself: see `stream_monitor.baselines.derived`.
+    """
+
+    values: NDArray[np.float32]
+    lengths: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @classmethod
+    def of_matrix(
+        cls, matrix: NDArray[Any], rows: NDArray[Any] | None = None, count: int = 0
+    ) -> VectorColumn:
+        """Equally long vectors (m, d): those of all rows, or of the `rows` (ascending) of `count`."""
+        lengths = np.zeros(len(matrix) if rows is None else count, np.int32)
+        lengths[slice(None) if rows is None else rows] = matrix.shape[1]
+        return cls(float32(matrix).reshape(-1), lengths)
+
+    def take(self, rows: Any) -> VectorColumn:
+        """The same column at `rows` (a slice, an index array or a mask)."""
+        lengths = self.lengths[rows]
+        starts = (np.cumsum(self.lengths, dtype=np.int64) - self.lengths)[rows]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        # Value j of what is taken stands in its row as far from the row's begin as before.
+        at = np.arange(len(lengths) and int(ends[-1])) + np.repeat(starts - ends + lengths, lengths)
+        return VectorColumn(self.values[at], lengths)
+
+    def of_length(self, length: int) -> tuple[IntArray, NDArray[np.float32]]:
+        """The rows (m,) whose vectors have `length` numbers, at least 1, and these as (m, length)."""
+        rows = np.flatnonzero(self.lengths == length)
+        taken = self if len(rows) == len(self) else self.take(rows)
+        return rows, taken.values.reshape(len(rows), length)
+
+
+def float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers in 32 bits; what is out of their range is infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
 class EventBatch:
     """Events of one model version, in the order read.
 
@@ -68,7 +114,8 @@ class EventBatch:
     same call for this source partition (all models), so that "newest event so far" can be
     computed in the order of the log. `features` holds the event's features and, under
     reserved names, what the model answered: `prediction` (a number, or the class as a
-    category) and `prediction.<class>` (the probability of that class).
+    category) and `prediction.<class>` (the probability of that class). `vectors` are embeddings,
+    of which `features` has norm and mean.
     """
 
     model: str
@@ -82,6 +129,7 @@ class EventBatch:
     error: NDArray[np.bool_] | None = None
     ids: tuple[str, ...] | None = None  # only where the caller asked for them
     segments: dict[str, CategoryColumn] = field(default_factory=dict)
+    vectors: dict[str, VectorColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -101,7 +149,7 @@ def joined(batches: Sequence[EventBatch]) -> list[EventBatch]:
     alike: dict[object, list[EventBatch]] = {}
     for batch in batches:
         columns = tuple(sorted((name, type(column)) for name, column in batch.features.items()))
-        rest = (batch.latency_ms is None, batch.error is None)
+        rest = (batch.latency_ms is None, batch.error is None, tuple(sorted(batch.vectors)))
         alike.setdefault((batch.model, batch.version, columns, rest), []).append(batch)
     return [group[0] if len(group) == 1 else _join(group) for group in alike.values()]
 
@@ -120,6 +168,14 @@ def _join(group: list[EventBatch]) -> EventBatch:
         features={name: _join_columns([batch.features[name] for batch in group]) for name in first.features},
         latency_ms=np.concatenate(latency) if latency else None,
         error=np.concatenate(error) if error else None,
+        vectors={name: _join_vectors([batch.vectors[name] for batch in group]) for name in first.vectors},
+    )
+
+
+def _join_vectors(columns: list[VectorColumn]) -> VectorColumn:
+    return VectorColumn(
+        np.concatenate([column.values for column in columns]),
+        np.concatenate([column.lengths for column in columns]),
     )
 
 

@@ -33,7 +33,14 @@ from stream_monitor.events.arrow_columns import (
     vector,
 )
 from stream_monitor.events.arrow_frames import CONTINUATION, check_frames
-from stream_monitor.events.columns import CategoryColumn, Column, FloatArray, IntArray, NumberColumn
+from stream_monitor.events.columns import (
+    CategoryColumn,
+    Column,
+    FloatArray,
+    IntArray,
+    NumberColumn,
+    VectorColumn,
+)
 from stream_monitor.events.event_json import MAX_FEATURES, MAX_ID, MAX_SEGMENTS, name_fault, version_text
 from stream_monitor.events.rows import vector_summaries
 from stream_monitor.events.time_columns import check_times
@@ -66,6 +73,7 @@ class PackRows:
     error: NDArray[np.bool_] | None = None
     segments: dict[str, CategoryColumn] = field(default_factory=dict)
     refused: dict[str, tuple[str, NDArray[np.bool_]]] = field(default_factory=dict)
+    vectors: dict[str, VectorColumn] = field(default_factory=dict)
 
 
 def is_pack(value: bytes) -> bool:
@@ -240,7 +248,9 @@ def _take_feature(pack: PackRows, name: str, array: pa.Array, arrays: Mapping[st
     if not pa.types.is_fixed_size_list(array.type):
         pack.features[name] = number_or_category(array)
         return
-    norm, mean = vector_summaries(vector(array))
+    matrix = vector(array)
+    pack.vectors[name] = VectorColumn.of_matrix(matrix)
+    norm, mean = vector_summaries(matrix)
     for part, values in (("norm", norm), ("mean", mean)):
         if f"f:{name}.{part}" not in arrays:
             pack.features[f"{name}.{part}"] = NumberColumn(values)

@@ -122,5 +122,6 @@ def _take_pack(found: Decoded, record: Record, pack: PackRows, start: int, optio
             error=None if pack.error is None else pack.error[at],
             ids=pack_ids(pack, None if everything else good) if options.keep_ids else None,
             segments=pack.segments if everything else {n: c.take(at) for n, c in pack.segments.items()},
+            vectors=pack.vectors if everything else {n: c.take(at) for n, c in pack.vectors.items()},
         )
     )

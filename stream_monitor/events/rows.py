@@ -10,7 +10,8 @@ with another batch size would decide otherwise. So a column is read value by val
 
 Whoever knows which kind is expected takes that reading; a column that came in the other
 kind alone is mistyped wherever it has a value. A list of numbers (an embedding) becomes the
-numbers `<name>.norm` and `<name>.mean`, and is missing under `<name>` itself.
+numbers `<name>.norm` and `<name>.mean` and a row of a `VectorColumn`; it is missing under
+`<name>` itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from stream_monitor.events.columns import (
     Column,
     FloatArray,
     NumberColumn,
+    VectorColumn,
+    float32,
 )
 from stream_monitor.events.table import Table
 
@@ -48,11 +51,20 @@ def category_name(name: str) -> str:
 def columns_of(rows: Sequence[dict[str, Any]] | Table) -> dict[str, Column]:
     """Typed columns, each of length len(rows), of rows of JSON scalars and lists of numbers.
 
-    An absent name is missing.
+    An absent name is missing. Of lists there are norm and mean only.
     """
+    return columns_and_vectors(rows)[0]
+
+
+def columns_and_vectors(
+    rows: Sequence[dict[str, Any]] | Table,
+) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
+    """The same, and the lists themselves."""
     table = rows if isinstance(rows, Table) else Table(rows)
+    vectors: dict[str, VectorColumn] = {}
     if list in table.kinds:
-        table = Table(derive(table.rows))
+        plain, vectors = derive(table.rows)
+        table = Table(plain)
     count, names = len(table.rows), table.names
     columns: dict[str, Column] = {}
     if names is None:
@@ -65,7 +77,7 @@ def columns_of(rows: Sequence[dict[str, Any]] | Table) -> dict[str, Column]:
     else:
         for at, name in enumerate(names):
             columns.update(readings(name, table.cells[at :: len(names)]))
-    return columns
+    return columns, vectors
 
 
 def readings(name: str, values: Sequence[Any]) -> dict[str, Column]:
@@ -101,8 +113,8 @@ def category_column(values: Sequence[Any]) -> CategoryColumn:
     return CategoryColumn(codes, tuple(names))
 
 
-def derive(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replace lists of numbers by `<name>.norm` and `<name>.mean`; a sent value wins."""
+def derive(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, VectorColumn]]:
+    """Take lists of numbers out, for `<name>.norm` and `<name>.mean`; a sent value wins."""
     found: dict[tuple[str, int], list[tuple[int, list[float]]]] = {}
     result: list[dict[str, Any]] = []
     for at, row in enumerate(rows):
@@ -110,6 +122,7 @@ def derive(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in lists:
             found.setdefault((name, len(row[name])), []).append((at, row[name]))
         result.append({name: row[name] for name in row if name not in lists} if lists else row)
+    parts: dict[str, list[tuple[NDArray[np.int64], FloatArray]]] = {}
     for (name, length), members in found.items():
         cells = chain.from_iterable(vector for _, vector in members)
         matrix = np.fromiter(cells, np.float64, length * len(members)).reshape(len(members), length)
@@ -117,7 +130,23 @@ def derive(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for (at, _), one_norm, one_mean in zip(members, norm.tolist(), mean.tolist(), strict=True):
             result[at].setdefault(f"{name}.norm", one_norm)
             result[at].setdefault(f"{name}.mean", one_mean)
-    return result
+        parts.setdefault(name, []).append((np.array([at for at, _ in members]), matrix))
+    return result, {name: vectors_of(matrices, len(rows)) for name, matrices in parts.items()}
+
+
+def vectors_of(parts: Sequence[tuple[NDArray[np.int64], NDArray[Any]]], count: int) -> VectorColumn:
+    """A column of `count` rows from matrices (m, d), each with the rows (m,) that it holds."""
+    if len(parts) == 1:
+        rows, matrix = parts[0]
+        return VectorColumn.of_matrix(matrix, rows, count)
+    lengths = np.zeros(count, np.int32)
+    for rows, matrix in parts:
+        lengths[rows] = matrix.shape[1]
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    values = np.empty(int(lengths.sum(dtype=np.int64)), np.float32)
+    for rows, matrix in parts:
+        values[starts[rows][:, None] + np.arange(matrix.shape[1])] = float32(matrix)
+    return VectorColumn(values, lengths)
 
 
 def vector_summaries(matrix: NDArray[np.float64]) -> tuple[FloatArray, FloatArray]:

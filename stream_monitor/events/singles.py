@@ -11,7 +11,7 @@ from stream_monitor.events.columns import CategoryColumn, Column, EventBatch, In
 from stream_monitor.events.deadletter import DeadLetter
 from stream_monitor.events.decoded import Decoded, Options, ahead, ahead_text
 from stream_monitor.events.event_json import Event, Fields, all_plain, fault, version_text
-from stream_monitor.events.rows import category_column, columns_of, readings
+from stream_monitor.events.rows import category_column, columns_and_vectors, columns_of, readings
 from stream_monitor.events.table import Table
 from stream_monitor.events.time_columns import parse_times
 
@@ -126,7 +126,7 @@ def _batches(who: _Rows, fields: Fields, table: Table | None, keep_ids: bool) ->
     segments = Table([parts or {} for parts in fields.segments] if any(fields.segments) else [])
     if table.is_sparse() or classes.is_sparse() or segments.is_sparse():
         return _by_layout(who, fields, keep_ids)
-    columns = columns_of(table)
+    columns, vectors = columns_and_vectors(table)
     columns.update(prediction_columns(answers))
     failed = any(fields.errors)
     return [
@@ -137,6 +137,7 @@ def _batches(who: _Rows, fields: Fields, table: Table | None, keep_ids: bool) ->
             error=np.fromiter(map(bool, fields.errors), np.bool_, len(answers)) if failed else None,
             ids=tuple(fields.ids) if keep_ids else None,
             segments=_segment_columns(segments),
+            vectors=vectors,
         )
     ]
 

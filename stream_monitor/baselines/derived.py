@@ -1,0 +1,61 @@
+"""From columns as they were read to the features that are watched: texts and embeddings become numbers.
+
+One function, which OBSERVE calls on what it reads, JUDGE on raw rows and `build_baseline` on a
+reference, so it makes no difference who did it or when. A text that was given this form is in
+none of the columns any more. What a sender itself sends under the name of a derived feature is
+not taken where the feature is derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from stream_monitor.baselines.baseline import Baseline
+from stream_monitor.events.columns import Column, VectorColumn
+from stream_monitor.events.derived import PROJECTED_PARTS, TEXT_PARTS, names_of
+from stream_monitor.events.rows import category_name
+from stream_monitor.events.text import text_columns
+
+
+def derive(
+    columns: Mapping[str, Column],
+    vectors: Mapping[str, VectorColumn],
+    texts: Collection[str],
+    baseline: Baseline | None,
+) -> dict[str, Column]:
+    """`columns` with the derived features of `texts`, and of `vectors` by the baseline's directions.
+
+    Which texts: those named and those that the baseline knows as texts. Without a baseline, or
+    one without directions, embeddings have no more than norm and mean, which are columns already.
+    """
+    found = dict(columns)
+    known = () if baseline is None else baseline.texts
+    for name in {*texts, *known}:
+        derive_text(found, name)
+    if baseline is None:
+        return found
+    for directions in baseline.directions:
+        _drop(found, names_of(directions.name, PROJECTED_PARTS))
+        column = vectors.get(directions.name)
+        if column is not None:
+            projected = directions.project(column)
+            # What `limits.max_features` kept out of the baseline must not come as a new feature.
+            found.update((name, one) for name, one in projected.items() if name in baseline.index)
+    return found
+
+
+def derive_text(columns: dict[str, Column], name: str) -> None:
+    """Put the derived features of the text `name` in its place; nothing where it is not there."""
+    # Of mixed values the strings' reading, which marks the numbers as mistyped.
+    words = columns.pop(category_name(name), columns.get(name))
+    if words is None:
+        return
+    del columns[name]
+    _drop(columns, names_of(name, TEXT_PARTS))
+    columns.update(text_columns(name, words))
+
+
+def _drop(columns: dict[str, Column], names: Collection[str]) -> None:
+    for name in names:
+        columns.pop(name, None)
+        columns.pop(category_name(name), None)

@@ -1,0 +1,33 @@
+"""Names of number features that are made of a text or an embedding: `<name>.<part>`.
+
+A text and a vector have no bins of their own; what is watched are numbers made of them. Whoever
+asks for the feature itself asks for all of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+TEXT_PARTS: Final = ("length", "token_rate", "letters", "capitals", "digits", "punctuation", "other")
+"""Of a text: see `stream_monitor.events.text`."""
+MAX_AXES: Final = 8
+AXIS_PARTS: Final = tuple(f"pc{number}" for number in range(1, MAX_AXES + 1))
+RESIDUAL: Final = "residual"
+PROJECTED_PARTS: Final = (*AXIS_PARTS, RESIDUAL)
+"""Of an embedding, by a baseline's directions: see `stream_monitor.baselines.directions`."""
+VECTOR_PARTS: Final = ("norm", "mean", *PROJECTED_PARTS)
+_PARTS: Final = frozenset(TEXT_PARTS + VECTOR_PARTS)
+
+
+def names_of(name: str, parts: Collection[str]) -> list[str]:
+    """The derived features of `name`."""
+    return [f"{name}.{part}" for part in parts]
+
+
+def selects(selected: Collection[str] | None, feature: str) -> bool:
+    """Whether a selection (None: everything) asks for `feature`, by its name or by what it is made of."""
+    if selected is None or feature in selected:
+        return True
+    whole, _, part = feature.rpartition(".")
+    return part in _PARTS and whole in selected
