@@ -4,7 +4,8 @@ Quantile bins part the rows at order statistics; a feature gets a bin for each v
 at most 64 of them and they repeat (four rows a value on average: values that hardly repeat
 come from a continuous feature, and most new ones would be called unseen).
 
-All rows are held in memory, 8 bytes a number and 4 bytes a category; `MAX_CELLS` bounds them.
+All rows are held in memory, 8 bytes a number and 4 bytes a category or a number of an embedding;
+`MAX_CELLS` bounds them.
 Sample a reference that is larger: from some 100,000 rows on, more of them change nothing.
 """
 
@@ -23,6 +24,8 @@ from stream_monitor.baselines.collect import (
     finite_sorted,
     rank_categories,
 )
+from stream_monitor.baselines.derived import derive
+from stream_monitor.baselines.directions import Directions, find_directions
 from stream_monitor.baselines.feature import MAX_VALUE_BINS, FeatureProfile, Form
 from stream_monitor.baselines.inflation import (
     estimable_panes,
@@ -36,7 +39,16 @@ from stream_monitor.events.columns import (
     FloatArray,
     IntArray,
     NumberColumn,
+    VectorColumn,
     is_prediction,
+)
+from stream_monitor.events.derived import (
+    PROJECTED_PARTS,
+    TEXT_PARTS,
+    names_of,
+    selects,
+    unmet,
+    wants_projections,
 )
 from stream_monitor.events.rows import category_name
 
@@ -45,6 +57,10 @@ ROWS_PER_VALUE = 4
 CATEGORY_SUFFIX = category_name("")
 NO_TIME = -(2**63)
 """Event time of rows whose source has none."""
+MAX_AXES_CELLS = 1 << 17
+"""Numbers in all axes of a baseline: some 800 kB of JSON, 42 embeddings of 384 numbers."""
+VectorRows = list[tuple[int, VectorColumn]]
+"""Parts of an embedding's rows, each with the row that it begins at."""
 _QUANTUM_BITS = 20
 _LEAST_QUANTUM = 2.0**-1022
 
@@ -55,6 +71,7 @@ def build_baseline(
     source: str,
     pane: int | None = None,
     features: Collection[str] | None = None,
+    texts: Collection[str] = (),
     max_features: int = 2000,
     max_categories: int = 10_000,
 ) -> Baseline:
@@ -62,7 +79,8 @@ def build_baseline(
 
     `pane` (microseconds) is the pane length to estimate variance inflation with, from at least
     200 panes of two rows or more. `features` names what to take (None: all); what the model
-    answered (`prediction`, `prediction.<class>`) is always taken. Of more than `max_features`
+    answered (`prediction`, `prediction.<class>`) is always taken. `texts` are read as texts; embeddings
+    get directions, in the order of names as long as `MAX_AXES_CELLS` lasts. Of more than `max_features`
     the answers are kept first, then the others by name; `Baseline.left_out` counts the rest.
     Of more than `max_categories` categories the most frequent are known, the rest unseen.
 
@@ -70,7 +88,8 @@ def build_baseline(
     occur, or if there are more values than memory should hold.
     """
     wanted = None if features is None else frozenset(features)
-    found, time = _collect(batches, wanted, source)
+    found, vectors, time = _collect(batches, wanted, frozenset(texts), source)
+    directions = _project(found, vectors, wanted)
     kept = sorted(found, key=lambda name: (not is_prediction(name), name))[:max_features]
     rows = len(time)
     numbers, panes, usable = None, 0, 0
@@ -103,29 +122,60 @@ def build_baseline(
         vif_panes=usable,
         source=source,
         left_out=len(found),
+        texts=tuple(sorted(name for name in texts if _has_any(kept, names_of(name, TEXT_PARTS)))),
+        directions=tuple(one for one in directions if _has_any(kept, one.features)),
     )
 
 
+def _has_any(kept: Collection[str], names: Collection[str]) -> bool:
+    return not set(kept).isdisjoint(names)
+
+
+def _project(
+    found: dict[str, FeatureRows], vectors: dict[str, VectorRows], wanted: frozenset[str] | None
+) -> list[Directions]:
+    """The embeddings' directions, with what all rows show there in `found`."""
+    kept = []
+    room = MAX_AXES_CELLS
+    for name, parts in sorted(vectors.items()):
+        directions = find_directions(name, [column for _, column in parts])
+        if directions is None or directions.axes.size > room:
+            continue
+        room -= directions.axes.size
+        kept.append(directions)
+        for one in names_of(name, PROJECTED_PARTS):
+            found.pop(one, None)  # what the sender itself calls so is not taken
+        for start, column in parts:
+            for one, values in directions.project(column).items():
+                if selects(wanted, one):
+                    found.setdefault(one, FeatureRows()).add(start, values)
+    return kept
+
+
 def _collect(
-    batches: Iterable[EventBatch], wanted: frozenset[str] | None, source: str
-) -> tuple[dict[str, FeatureRows], IntArray]:
+    batches: Iterable[EventBatch], wanted: frozenset[str] | None, texts: frozenset[str], source: str
+) -> tuple[dict[str, FeatureRows], dict[str, VectorRows], IntArray]:
     found: dict[str, FeatureRows] = {}
+    vectors: dict[str, VectorRows] = {}
     names: set[str] = set()
     times: list[IntArray] = []
     rows = cells = 0
     for batch in batches:
         if not len(batch):
             continue
+        features = derive(batch.features, {}, texts, None)
         names.update(batch.features)
-        for name, column in batch.features.items():
-            if name.endswith(CATEGORY_SUFFIX) or not (
-                wanted is None or name in wanted or is_prediction(name)
-            ):
+        for name, column in features.items():
+            if name.endswith(CATEGORY_SUFFIX) or not (selects(wanted, name) or is_prediction(name)):
                 continue
             if len(column) != len(batch):
                 raise BaselineError(f"{source}: feature {name!r} has {len(column)} rows of {len(batch)}")
-            found.setdefault(name, FeatureRows()).add(rows, column, batch.features.get(category_name(name)))
+            found.setdefault(name, FeatureRows()).add(rows, column, features.get(category_name(name)))
             cells += len(batch)
+        for name, vector in batch.vectors.items():
+            if wants_projections(wanted, name):
+                vectors.setdefault(name, []).append((rows, vector))
+                cells += len(vector.values)
         if cells > MAX_CELLS:
             raise BaselineError(
                 f"{source}: more than {MAX_CELLS:,} values; sample the rows or name fewer features"
@@ -134,14 +184,14 @@ def _collect(
         rows += len(batch)
     if not rows:
         raise BaselineError(f"{source}: no rows, so there is nothing to compare with")
-    absent = sorted((wanted or frozenset()) - found.keys())
+    absent = unmet(wanted, found)
     if absent:
         near = get_close_matches(absent[0], names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {_some(names)}"
         raise BaselineError(f"{source}: feature {absent[0]!r} does not occur{hint}")
     if not found:
         raise BaselineError(f"{source}: the rows hold no features")
-    return found, np.concatenate(times)
+    return found, vectors, np.concatenate(times)
 
 
 def _some(names: Iterable[str], most: int = 20) -> str:

@@ -17,6 +17,7 @@ from stream_monitor.baselines.feature import FIRST_VALUE_BIN, MAX_VALUE_BINS, UN
 from stream_monitor.baselines.inflation import MIN_PANES
 from stream_monitor.config.durations import duration_name
 from stream_monitor.events.columns import is_prediction
+from stream_monitor.events.derived import unmet
 from stream_monitor.events.times import parse_time, rfc3339
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def notes(baseline: Baseline, settings: ResolvedModel) -> list[str]:
             "no column `prediction`: predictions will not be compared with these rows, but with the first "
             f"{settings.learn.events:,} that are served{_answer(baseline)}"
         )
-    lacking = sorted((settings.selected or frozenset()) - set(baseline.index))
+    lacking = unmet(settings.selected, baseline.index)
     if lacking:
         found.append(
             f"without features that `features` asks for: {_some(lacking)}; these are learned from the first "

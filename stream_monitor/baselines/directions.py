@@ -12,9 +12,9 @@ and on whatever machine:
 
 - The covariance is summed from whole numbers: deviations in units of a power of two, |q| <= 2^16. Every
   sum of products stays below 2^53, so each order of adding them, a BLAS's too, gives the same.
-- Eigenvectors come from orthogonal iteration (Golub and Van Loan, Matrix Computations, 8.2.4) with 16 vectors on
-  a grid of 2^-18: products with the covariance, whole numbers below 2^28, are exact again. What is left
-  (Gram-Schmidt, Jacobi's rotations) are sums along contiguous rows. LAPACK's `eigh` rounds as its
+- Eigenvectors come from orthogonal iteration (Golub and Van Loan, Matrix Computations, 8.2.4) with 16
+  vectors on a grid of 2^-18: products with the covariance, whole numbers below 2^28, are exact again. What is
+  left (Gram-Schmidt, Jacobi's rotations) are sums along contiguous rows. LAPACK's `eigh` rounds as its
   build and its threads do, and gives any basis where eigenvalues are equal.
 
 Rows far out (a norm of more than 16 times that of the 90th percentile) or not finite are no part of the
@@ -31,7 +31,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,27 +134,33 @@ class Directions:
 def find_directions(name: str, columns: Sequence[VectorColumn]) -> Directions | None:
     """The directions of all rows of `columns`, of the length that most vectors have (the shorter of equals).
 
-    None where no row has a vector without NaN or infinity, or where they are longer than `MAX_LENGTH`.
+    None where no row has a vector of at most `MAX_LENGTH` without NaN or infinity.
     """
-    length = _usual_length(columns)
-    if length is None or length > MAX_LENGTH:
+    length = _usual_length([column.up_to(MAX_LENGTH) for column in columns])
+    if length is None:
         return None
     far = _far(columns, length)
     # First a rough centre, then deviations from it in finer units: an offset must not cost digits.
-    center = np.zeros(length)
-    for _ in range(2):
-        quantum = _quantum(max(float(np.abs(off).max()) for off in _rows(columns, length, far, center)))
-        total, count = np.zeros(length, np.int64), 0
-        for off in _rows(columns, length, far, center):
-            total += np.rint(off / quantum).astype(np.int64).sum(axis=0)
-            count += len(off)
-        shift = np.rint(total / count)
-        rough, center = center, center + shift * quantum
+    rough = _center(columns, length, far, np.zeros(length))[0]
+    center, quantum, shift = _center(columns, length, far, rough)
     covariance = np.zeros((length, length), np.int64)
     for off in _rows(columns, length, far, rough):
         whole = np.rint(off / quantum) - shift
         covariance += (whole.T @ whole).astype(np.int64)
     return Directions(name, center, _axes(covariance.astype(np.float64)))
+
+
+def _center(
+    columns: Sequence[VectorColumn], length: int, far: float, near: FloatArray
+) -> tuple[FloatArray, float, FloatArray]:
+    """The mean of the vectors that count, close to `near`: near + quantum * shift, shift whole numbers."""
+    quantum = _quantum(max(float(np.abs(off).max()) for off in _rows(columns, length, far, near)))
+    total, count = np.zeros(length, np.int64), 0
+    for off in _rows(columns, length, far, near):
+        total += np.rint(off / quantum).astype(np.int64).sum(axis=0)
+        count += len(off)
+    shift = np.rint(total / count)
+    return near + quantum * shift, quantum, shift
 
 
 def _usual_length(columns: Sequence[VectorColumn]) -> int | None:
@@ -207,7 +213,7 @@ def _quantum(largest: float) -> float:
 
 
 def _axes(covariance: FloatArray) -> IntArray:
-    """The eigenvectors (k, d) of the largest eigenvalues on the grid; the largest entry of each is positive."""
+    """Eigenvectors (k, d) of the largest eigenvalues, on the grid; the largest entry of each is positive."""
     length = len(covariance)
     largest = float(np.abs(covariance).max())
     if largest == 0.0:
@@ -242,7 +248,8 @@ def _first_block(count: int, length: int) -> FloatArray:
 def _orthonormal(rows: FloatArray) -> FloatArray:
     """Gram-Schmidt, twice over for each row; rows that depend on those before them become 0."""
     found = np.zeros_like(rows)
-    for at, row in enumerate(rows):
+    for at, given in enumerate(rows):
+        row = given
         size = before = math.sqrt(float(np.add.reduce(row * row)))
         for _ in range(2 if at else 0):
             parts = np.add.reduce(found[:at] * row, axis=1)

@@ -22,6 +22,7 @@ from stream_monitor.baselines.tables import Chunk, read_chunks
 from stream_monitor.config import ColumnMapping
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import Column, EventBatch, FloatArray, IntArray, NumberColumn
+from stream_monitor.events.derived import features_of, selects
 from stream_monitor.events.time_columns import check_times, parse_times
 from stream_monitor.events.times import time_fault
 
@@ -46,6 +47,7 @@ def read_batches(
     version: str = "",
     rows: int = ROWS,
     *,
+    texts: Collection[str] = (),
     keep_ids: bool = False,
     need_time: bool = False,
 ) -> Iterator[EventBatch]:
@@ -54,7 +56,8 @@ def read_batches(
     `offset` and `position` count rows from 0 over all files; `append_ms` is -1. Where a column
     gives the model's version, a chunk makes one batch per version. `prediction` is read as the
     feature of that name; `prediction_class` takes its place where only that one is given.
-    Without times, `time` is `NO_TIME`, unless `need_time` asks for them.
+    Without times, `time` is `NO_TIME`, unless `need_time` asks for them. `texts` are strings also
+    where a file without types has numbers in them.
 
     Raises `BaselineError` naming the file, and for a column that is not there, the ones that are.
     """
@@ -70,7 +73,7 @@ def read_batches(
                         f"{one}: no column gives the time; name it under `columns.timestamp`; "
                         f"the file has {', '.join(chunk.names)}"
                     )
-            yield from _batches(chunk, roles, features, model, version, start, keep_ids)
+            yield from _batches(chunk, roles, features, texts, model, version, start, keep_ids)
             start += len(chunk)
 
 
@@ -104,6 +107,7 @@ def _batches(
     chunk: Chunk,
     roles: dict[str, str],
     features: Collection[str] | None,
+    texts: Collection[str],
     model: str,
     version: str,
     start: int,
@@ -113,9 +117,13 @@ def _batches(
     wanted = [
         name for name in chunk.names if name not in taken and (features is None or _asked(name, features))
     ]
-    found = chunk.columns(wanted)
+    found, vectors = chunk.read(wanted, texts)
     if features is not None:
-        found = {name: column for name, column in found.items() if name.split("\x00")[0] in features}
+        found = {
+            name: column
+            for name, column in found.items()
+            if selects(features, name.split("\x00")[0]) or name.split("\x00")[0] in texts
+        }
     answer = roles.get("prediction", roles.get("prediction_class"))
     if answer is not None:
         for name, column in chunk.columns([answer]).items():
@@ -133,12 +141,13 @@ def _batches(
         features=found,
         latency_ms=_latency(chunk, roles.get("latency_ms")),
         ids=ids,
+        vectors=vectors,
     )
     yield from _by_version(batch, chunk, roles.get("version"))
 
 
 def _asked(name: str, features: Collection[str]) -> bool:
-    return name in features or f"{name}.norm" in features or f"{name}.mean" in features
+    return name in features or not features_of(name).isdisjoint(features)
 
 
 def _times(chunk: Chunk, name: str | None, start: int) -> IntArray:
@@ -207,4 +216,5 @@ def _by_version(batch: EventBatch, chunk: Chunk, name: str | None) -> Iterator[E
             features={key: column.take(rows) for key, column in batch.features.items()},
             latency_ms=None if batch.latency_ms is None else batch.latency_ms[rows],
             ids=None if ids is None else tuple(one for one, keep in zip(ids, rows, strict=True) if keep),
+            vectors={key: column.take(rows) for key, column in batch.vectors.items()},
         )

@@ -1,17 +1,18 @@
 """Tables in files as chunks of columns: Parquet, CSV and JSON lines read alike.
 
 A chunk's column is what an event's would be: numbers, categories (strings and booleans), or
-both readings where values are mixed; an embedding (a list of numbers) gives `<name>.norm` and
-`<name>.mean`. Readings are per value, so they do not depend on where a chunk ends.
+both readings where values are mixed; an embedding (a list of numbers) gives `<name>.norm`,
+`<name>.mean` and its vectors. Readings are per value, so they do not depend on where a chunk ends.
 
 CSV has no types. A field that reads as a number is one; true and false (also True, TRUE, ...)
-are booleans; an empty field and NA, N/A, NaN, nan, NULL, null are missing; all else is text.
+are booleans; an empty field and NA, N/A, NaN, nan, NULL, null are missing; all else is text. In a
+column of texts (`types`) whatever is not missing is text.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,8 +26,16 @@ import pyarrow.parquet as pq
 
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.arrow_columns import category, numbers, vector
-from stream_monitor.events.columns import MISTYPED, CategoryColumn, Column, IntArray, NumberColumn
-from stream_monitor.events.rows import category_name, columns_of, vector_summaries
+from stream_monitor.events.columns import (
+    MISTYPED,
+    CategoryColumn,
+    Column,
+    FloatArray,
+    IntArray,
+    NumberColumn,
+    VectorColumn,
+)
+from stream_monitor.events.rows import category_name, columns_and_vectors, vector_summaries, vectors_of
 
 _ABSENT = ["", "NA", "N/A", "NaN", "nan", "NULL", "null"]
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
@@ -54,6 +63,12 @@ class Chunk:
 
     def columns(self, names: list[str]) -> dict[str, Column]:
         """The readings of those columns, under their names and the names derived from them."""
+        return self.read(names)[0]
+
+    def read(
+        self, names: list[str], texts: Collection[str] = ()
+    ) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
+        """The same, `texts` as strings whatever they look like, and the embeddings' vectors."""
         raise NotImplementedError
 
 
@@ -124,18 +139,24 @@ class _ArrowChunk(Chunk):
         stamps = array.cast(pa.timestamp("us", getattr(array.type, "tz", None)), safe=False)
         return np.asarray(stamps.view(pa.int64()), np.int64)
 
-    def columns(self, names: list[str]) -> dict[str, Column]:
+    def read(
+        self, names: list[str], texts: Collection[str] = ()
+    ) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
         found: dict[str, Column] = {}
         derived: dict[str, Column] = {}
+        vectors: dict[str, VectorColumn] = {}
         for name in names:
             array = self._array(name)
-            if self._textual:
+            if self._textual and name in texts:
+                found[name] = category(array)
+            elif self._textual:
                 found.update(_text_readings(name, array))
             elif _is_vector(array.type):
-                derived.update(_vector_columns(name, array))
+                columns, vectors[name] = _vector_columns(name, array)
+                derived.update(columns)
             else:
                 found[name] = _typed_column(self.source, name, array)
-        return derived | found  # what the file itself gives under a derived name wins
+        return derived | found, vectors  # what the file itself gives under a derived name wins
 
 
 def _typed_column(source: str, name: str, array: pa.Array) -> Column:
@@ -171,17 +192,19 @@ def _is_vector(kind: pa.DataType) -> bool:
     return bool(lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
 
 
-def _vector_columns(name: str, array: pa.Array) -> dict[str, Column]:
-    """Norm and mean of an embedding; its length may differ from row to row."""
+def _vector_columns(name: str, array: pa.Array) -> tuple[dict[str, Column], VectorColumn]:
+    """Norm, mean and rows of an embedding; its length may differ from row to row."""
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     norm, mean = np.full(len(array), np.nan), np.full(len(array), np.nan)
+    parts: list[tuple[IntArray, FloatArray]] = []
     for length in sorted(set(lengths.tolist()) - {0}):
         rows = np.flatnonzero(lengths == length)
         flat = pc.list_flatten(array.take(pa.array(rows))).cast(pa.float64())
-        norm[rows], mean[rows] = vector_summaries(
-            vector(pa.FixedSizeListArray.from_arrays(flat, int(length)))
-        )
-    return {f"{name}.norm": NumberColumn(norm), f"{name}.mean": NumberColumn(mean)}
+        matrix = vector(pa.FixedSizeListArray.from_arrays(flat, int(length)))
+        norm[rows], mean[rows] = vector_summaries(matrix)
+        parts.append((rows, matrix))
+    columns: dict[str, Column] = {f"{name}.norm": NumberColumn(norm), f"{name}.mean": NumberColumn(mean)}
+    return columns, vectors_of(parts, len(array))
 
 
 def _text_readings(name: str, array: pa.Array) -> dict[str, Column]:
@@ -213,7 +236,11 @@ class _JsonChunk(Chunk):
     def raw(self, name: str) -> list[Any]:
         return [row.get(name) for row in self._rows]
 
-    def columns(self, names: list[str]) -> dict[str, Column]:
+    def read(
+        self,
+        names: list[str],
+        texts: Collection[str] = (),  # noqa: ARG002 - JSON says which values are strings
+    ) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
         wanted = frozenset(names)
         rows = [{key: value for key, value in row.items() if key in wanted} for row in self._rows]
         for row in rows:
@@ -222,7 +249,7 @@ class _JsonChunk(Chunk):
                     self._refuse(key, value)
         # An empty list has neither norm nor mean: missing, as null is.
         rows = [{key: None if value == [] else value for key, value in row.items()} for row in rows]
-        found = columns_of(rows)
+        found, vectors = columns_and_vectors(rows)
         # A column of lists only is not a feature itself: nothing but what is derived counts.
         lists = {key for row in rows for key, value in row.items() if type(value) is list}
         plain = {
@@ -230,7 +257,7 @@ class _JsonChunk(Chunk):
         }
         for name in lists - plain:
             found.pop(name, None)
-        return found
+        return found, vectors
 
     def _refuse(self, name: str, value: Any) -> NoReturn:
         raise BaselineError(

@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
     activations = [] if baseline is None else [Activation(model, ANY_VERSION, 0, baseline)]
     engine = LocalEngine(config, activations)
     features = None if settings.features == "all" else settings.features
-    batches = read_batches(args.files, settings.columns, features, model, args.version, need_time=True)
+    batches = read_batches(
+        args.files, settings.columns, features, model, args.version, texts=settings.texts, need_time=True
+    )
     with ReplayWriter(args.out) as writer:
         writer.write(engine.run(batches))
     if not engine.rows and not engine.expired:

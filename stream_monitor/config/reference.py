@@ -85,6 +85,7 @@ models.NAME.columns.label: The truth: not a feature. Looked for as `label`; may 
 models.NAME.columns.version: The model's version, row by row. Looked for as `model_version`.
 models.NAME.columns.latency_ms: Milliseconds that the model took. Looked for as `latency_ms`.
 models.NAME.features: `all`, or the names of the features to watch. What the model answered is watched in any case.
+models.NAME.types: How a feature is read that does not say so itself: `text` for strings that hardly repeat. A text is watched by its length, words and kinds of characters, and no category; see [channels](channels.md#text). Other features are what their values are: numbers, categories, booleans, or embeddings (lists of numbers).
 models.NAME.baseline: A profile (`.json`, from `stream-monitor baseline create`) or a file of rows (`.parquet`, `.csv`, `.jsonl`). A relative path starts from this file's folder. Without it the model is learned.
 limits.max_models: Models that a partition of `summaries` judges, and that the file may name; events of further ones are not judged.
 limits.max_versions: Versions of each model that are judged.
@@ -136,6 +137,8 @@ models:
   churn:
     features: [tenure, plan, region]
     learn: {events: 20000}
+  support:
+    types: {question: text}
 
 alert:
   runbook_url: https://wiki.example/drift
@@ -149,7 +152,7 @@ alert:
 - **Which brokers:** `--brokers` on the command line wins over the variable `KAFKA_BROKERS`, and that over the file.
 - **Models inherit:** what a model does not say is taken from `defaults`, also inside `alert_budget`, its `shares`, and `learn`.
 - **The configuration's hash** stands in every alert and aggregate. It covers what decides (panes, windows, lateness,
-  budget, floors, learning, features, `resolve_after`), not names of files, topics or brokers.
+  budget, floors, learning, features and their types, `resolve_after`), not names of files, topics or brokers.
 - **A change** of what the hash covers takes effect for the whole group at one pane, a bound of all windows, some time
   after the first worker started with the new file; see [operations](operations.md#changing-the-configuration). A
   model's `pane` cannot be changed within a group.

@@ -147,7 +147,10 @@ def _mapping(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
             "additionalProperties": False,
             "properties": dict.fromkeys(TOPICS, name),
         }
-    kinds = [_KINDS[member] for member in typing.get_args(typing.get_args(hint)[1])]
+    inner = typing.get_args(hint)[1]
+    if typing.get_origin(inner) is typing.Literal:
+        return {"type": ["object", "null"], "additionalProperties": _value(inner, path, words)}
+    kinds = [_KINDS[member] for member in typing.get_args(inner)]
     return {"type": ["object", "null"], "additionalProperties": {"type": kinds}}
 
 

@@ -31,6 +31,7 @@ Duration = Annotated[int, Meta(ge=0, extra={"duration": "always"})]
 DurationOrNever = Annotated[int, Meta(ge=0, extra={"duration": "or never"})] | None
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
+FeatureType = Literal["text"]
 
 
 class KafkaConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +144,7 @@ class ModelConfig(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     columns: ColumnMapping = field(default_factory=ColumnMapping)
     features: Literal["all"] | list[str] = "all"
+    types: dict[str, FeatureType] = {}
     baseline: Name | None = None
 
 
@@ -188,8 +190,13 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         """Features that are watched beside what the model answered; None for all."""
         return None if self.features == "all" else frozenset(self.features)
 
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """Features that are read as texts, the only type there is to be declared."""
+        return frozenset(self.types)
 
-CAME_LATER = ("alert_budget.shares",)
+
+CAME_LATER = ("alert_budget.shares", "types")
 """Keys that older versions did not have. A body leaves them out where they hold their default: the settings
 of an older version keep their hash, so that its state goes on. Their defaults must never change."""
 _NOTHING_SAID: dict[str, Any] = msgspec.to_builtins(ModelConfig())

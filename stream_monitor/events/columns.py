@@ -93,6 +93,13 @@ class VectorColumn:
         at = np.arange(len(lengths) and int(ends[-1])) + np.repeat(starts - ends + lengths, lengths)
         return VectorColumn(self.values[at], lengths)
 
+    def up_to(self, length: int) -> VectorColumn:
+        """The same column without the vectors that are longer."""
+        kept = self.lengths <= length
+        if kept.all():
+            return self
+        return VectorColumn(self.values[np.repeat(kept, self.lengths)], np.where(kept, self.lengths, 0))
+
     def of_length(self, length: int) -> tuple[IntArray, NDArray[np.float32]]:
         """The rows (m,) whose vectors have `length` numbers, at least 1, and these as (m, length)."""
         rows = np.flatnonzero(self.lengths == length)

@@ -25,9 +25,28 @@ def names_of(name: str, parts: Collection[str]) -> list[str]:
     return [f"{name}.{part}" for part in parts]
 
 
+def features_of(name: str) -> frozenset[str]:
+    """All that may be derived from `name`, whatever it is."""
+    return frozenset(names_of(name, _PARTS))
+
+
 def selects(selected: Collection[str] | None, feature: str) -> bool:
     """Whether a selection (None: everything) asks for `feature`, by its name or by what it is made of."""
     if selected is None or feature in selected:
         return True
-    whole, _, part = feature.rpartition(".")
-    return part in _PARTS and whole in selected
+    return _is_derived(feature) and feature.rpartition(".")[0] in selected
+
+
+def wants_projections(selected: Collection[str] | None, name: str) -> bool:
+    """Whether a selection asks for anything of the embedding `name` that takes a baseline's directions."""
+    return any(selects(selected, one) for one in names_of(name, PROJECTED_PARTS))
+
+
+def unmet(selected: Collection[str] | None, features: Collection[str]) -> list[str]:
+    """Names of a selection that ask for none of `features`, sorted."""
+    met = set(features) | {feature.rpartition(".")[0] for feature in features if _is_derived(feature)}
+    return sorted(set(selected or ()) - met)
+
+
+def _is_derived(feature: str) -> bool:
+    return feature.rpartition(".")[2] in _PARTS

@@ -137,8 +137,7 @@ def derive(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[s
 def vectors_of(parts: Sequence[tuple[NDArray[np.int64], NDArray[Any]]], count: int) -> VectorColumn:
     """A column of `count` rows from matrices (m, d), each with the rows (m,) that it holds."""
     if len(parts) == 1:
-        rows, matrix = parts[0]
-        return VectorColumn.of_matrix(matrix, rows, count)
+        return VectorColumn.of_matrix(parts[0][1], parts[0][0], count)
     lengths = np.zeros(count, np.int32)
     for rows, matrix in parts:
         lengths[rows] = matrix.shape[1]

@@ -17,8 +17,13 @@ from stream_monitor import codec
 from stream_monitor.baselines.build import build_baseline
 from stream_monitor.baselines.profile import MISSING_BIN, Baseline, FeatureProfile
 from stream_monitor.config import Limits, ResolvedModel
+from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import EventBatch, IntArray
 from stream_monitor.windows.increments import Increments, RawRows
+
+MAX_CELLS = 1 << 24
+"""Numbers of embeddings, 4 bytes each, that wait at the most before a baseline is learned from what is
+there: 43,690 rows of 384. The pane that passes it is still taken whole."""
 
 
 class Learner:
@@ -28,6 +33,7 @@ class Learner:
         self._pane = settings.pane
         self.wanted = settings.learn.events
         """From how many rows a baseline is learned."""
+        self.texts = settings.texts
         self._limits = limits
         self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
         self.rows = 0
@@ -52,8 +58,12 @@ class Learner:
 
     @property
     def ready(self) -> bool:
-        """Whether enough rows are there."""
-        return self.rows >= self.wanted
+        """Whether enough rows are there, or as many embeddings as a checkpoint should hold."""
+        return self.rows >= self.wanted or self._cells() >= MAX_CELLS
+
+    def _cells(self) -> int:
+        raws = (raw for _, parts in self._panes for _, raw in parts)
+        return sum(len(column.values) for raw in raws for column in raw.vectors.values())
 
     def learn(self, known: Baseline | None) -> Baseline | None:
         """A baseline of all rows, and forget them; `known` is extended by what it lacks.
@@ -66,15 +76,22 @@ class Learner:
         self._lacking.clear()
         self.rows = 0
         room = self._limits.max_features - (0 if known is None else len(known.features))
-        if room <= 0 or not any(batch.features for batch in batches):
+        columns = any(batch.features for batch in batches)
+        if room <= 0 or not (columns or any(batch.vectors for batch in batches)):
             return None
-        fresh = build_baseline(
-            batches,
-            source="learned",
-            pane=self._pane,
-            max_features=room,
-            max_categories=self._limits.max_categories,
-        )
+        try:
+            fresh = build_baseline(
+                batches,
+                source="learned",
+                pane=self._pane,
+                texts=self.texts,
+                max_features=room,
+                max_categories=self._limits.max_categories,
+            )
+        except BaselineError:
+            if columns:
+                raise
+            return None  # embeddings alone, and none that is finite
         learned = [_with_missing(profile, without) for profile in fresh.features]
         if known is None:
             return replace(fresh, features=tuple(learned), rows=fresh.rows + without)
@@ -82,7 +99,8 @@ class Learner:
         if not profiles:
             return None
         features = tuple(sorted([*known.features, *profiles], key=lambda p: p.name))
-        return replace(known, features=features, source=f"{known.source} and learned")
+        texts = tuple(sorted({*known.texts, *fresh.texts}))
+        return replace(known, features=features, source=f"{known.source} and learned", texts=texts)
 
     def _batches(self) -> Iterator[EventBatch]:
         for pane, parts in self._panes:
@@ -96,6 +114,7 @@ class Learner:
                     offset=raw.offset,
                     position=raw.position,
                     features=raw.columns,
+                    vectors=raw.vectors,
                 )
 
     def encode(self) -> bytes:

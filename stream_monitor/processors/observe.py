@@ -15,12 +15,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from stream_monitor.baselines.derived import derive
+from stream_monitor.baselines.directions import MAX_LENGTH
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import Config, ResolvedModel
 from stream_monitor.config.directory import ConfigDirectory
 from stream_monitor.config.records import ALL_OTHERS
-from stream_monitor.events.columns import Column, EventBatch, IntArray, NumberColumn, is_prediction, joined
+from stream_monitor.events.columns import (
+    Column,
+    EventBatch,
+    IntArray,
+    NumberColumn,
+    VectorColumn,
+    is_prediction,
+    joined,
+)
+from stream_monitor.events.derived import TEXT_PARTS, names_of, wants_projections
 from stream_monitor.events.prediction import Decoded, decode_events
 from stream_monitor.processors.parts import asked
 from stream_monitor.processors.progress import Progress
@@ -31,6 +42,8 @@ from stream_monitor.windows.panes import NEVER, floor_to
 
 GROUP_HEADER = "sm-group"
 """Header of a summary: whose it is. Groups that share the topic do not judge each other's rows."""
+_CELLS_PER_ROW = 128
+"""Numbers of an embedding that are about as long as a row without."""
 _NO_BINS = -2  # rows beyond the allowed lateness: their columns go nowhere
 
 
@@ -74,7 +87,7 @@ class ObservePartition:
         self._offset = -1
         self._outputs: list[Output] = []
         self.raw_rows = 0
-        """Rows sent raw since the start, for the engine's bound."""
+        """Rows sent raw since the start, for the engine's bound; embeddings count as more of them."""
         self.dead: Counter[str] = Counter()
         self.rows = 0
 
@@ -215,13 +228,18 @@ class ObservePartition:
             rows: slice | IntArray = slice(None)
             if len(choices) > 1:
                 rows = np.flatnonzero((which == of_baseline) & (under == of_settings))
-            columns = {} if of_baseline == _NO_BINS else self._wanted(batch, settings, rows)
-            yield self._one(batch, columns, baseline, settings, pane[rows], mark[rows], rows, first, last)
+            columns, vectors = (
+                ({}, {}) if of_baseline == _NO_BINS else _wanted(batch, settings, baseline, rows)
+            )
+            yield self._one(
+                batch, columns, vectors, baseline, settings, pane[rows], mark[rows], rows, first, last
+            )
 
     def _one(
         self,
         batch: EventBatch,
         columns: dict[str, Column],
+        vectors: dict[str, VectorColumn],
         baseline: Baseline | None,
         settings: ResolvedModel,
         pane: IntArray,
@@ -240,13 +258,13 @@ class ObservePartition:
         latency = None if batch.latency_ms is None else batch.latency_ms[rows]
         selected = settings.selected
         skip: list[str] = []
-        if baseline is not None and selected is not None:
+        if baseline is not None and (selected is not None or settings.texts):
             skip = [p.name for p in baseline.features if not asked(settings, p.name)]
         binned = bin_columns(baseline, columns, slots, latency, skip)
         errors = np.zeros(len(panes), np.int64)
         if batch.error is not None:
             errors = slots.sum(batch.error[rows].astype(np.int64))
-        raw = self._raw(baseline, columns, slots, offset, batch.position[rows])
+        raw = self._raw(baseline, columns, vectors, slots, offset, batch.position[rows])
         return Increments(
             model=batch.model,
             version=batch.version,
@@ -266,26 +284,19 @@ class ObservePartition:
             **{name: getattr(binned, name) for name in Binned.__slots__},
         )
 
-    def _wanted(
-        self, batch: EventBatch, settings: ResolvedModel, rows: slice | IntArray
-    ) -> dict[str, Column]:
-        """The columns that config asks for; predictions always."""
-        columns = {}
-        for name, column in batch.features.items():
-            plain = name.removesuffix(CATEGORY_READING)
-            if asked(settings, plain):
-                columns[name] = column if isinstance(rows, slice) else column.take(rows)
-        return columns
-
     def _raw(
         self,
         baseline: Baseline | None,
         columns: dict[str, Column],
+        vectors: dict[str, VectorColumn],
         slots: Slots,
         offset: IntArray,
         position: IntArray,
     ) -> RawRows | None:
-        """Columns that the baseline does not hold, less what has no value in any row."""
+        """Columns that the baseline does not hold, less what has no value in any row.
+
+        Embeddings only where there is no baseline: what one lacks directions of keeps norm and mean.
+        """
         known = {} if baseline is None else baseline.index
         left = {
             name: column
@@ -295,7 +306,9 @@ class ObservePartition:
                 isinstance(column, NumberColumn) and column.mistyped is None and np.isnan(column.values).all()
             )
         }
-        if not left:
+        if baseline is not None:
+            vectors = {}
+        if not left and not vectors:
             return None
         names = {name.removesuffix(CATEGORY_READING) for name in left}
         if len(names) > self._config.limits.max_features:
@@ -303,8 +316,37 @@ class ObservePartition:
             kept = sorted(names, key=lambda name: (not is_prediction(name), name))
             names = set(kept[: self._config.limits.max_features])
             left = {name: c for name, c in left.items() if name.removesuffix(CATEGORY_READING) in names}
-        self.raw_rows += len(offset)
-        return RawRows(slots.of_row, offset, position, left)
+        cells = sum(len(column.values) for column in vectors.values())
+        self.raw_rows += len(offset) + cells // _CELLS_PER_ROW
+        return RawRows(slots.of_row, offset, position, left, vectors)
+
+
+def _wanted(
+    batch: EventBatch, settings: ResolvedModel, baseline: Baseline | None, rows: slice | IntArray
+) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
+    """The features that config asks for, derived ones among them, and embeddings to learn directions of.
+
+    Predictions always. From here on there are no texts.
+    """
+    everything = isinstance(rows, slice)
+    texts = settings.texts | set(() if baseline is None else baseline.texts)
+    taken = {name for text in texts for name in names_of(text, TEXT_PARTS)}
+    columns = {}
+    for name, column in batch.features.items():
+        plain = name.removesuffix(CATEGORY_READING)
+        if plain in texts or (plain not in taken and asked(settings, plain)):
+            columns[name] = column if everything else column.take(rows)
+    vectors = {
+        name: column if everything else column.take(rows)
+        for name, column in batch.vectors.items()
+        if wants_projections(settings.selected, name)
+    }
+    derived = derive(columns, vectors, texts, baseline)
+    return {
+        name: column
+        for name, column in derived.items()
+        if asked(settings, name.removesuffix(CATEGORY_READING))
+    }, {name: column.up_to(MAX_LENGTH) for name, column in vectors.items()}
 
 
 def _holding(first_panes: Sequence[int], times: IntArray) -> IntArray:

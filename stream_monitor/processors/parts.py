@@ -13,9 +13,11 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_monitor.baselines.derived import derive
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.config import ResolvedModel
 from stream_monitor.events.columns import MISSING, CategoryColumn, Column, is_prediction
+from stream_monitor.events.derived import TEXT_PARTS, names_of, selects
 from stream_monitor.windows.binning import CATEGORY_READING, Slots, bin_columns
 from stream_monitor.windows.increments import Increments, RawRows
 from stream_monitor.windows.tally import Tally
@@ -27,8 +29,11 @@ def one_slot(part: Increments, slot: int) -> Increments:
 
 
 def asked(settings: ResolvedModel, name: str) -> bool:
-    """Whether a model's settings ask for a feature; what the model answered is watched in any case."""
-    return settings.selected is None or name in settings.selected or is_prediction(name)
+    """Whether a model's settings ask for a feature; what the model answered is watched in any case.
+
+    A text is none: what is derived from it are features.
+    """
+    return (selects(settings.selected, name) and name not in settings.texts) or is_prediction(name)
 
 
 def judged(baseline: Baseline, settings: ResolvedModel) -> Baseline | None:
@@ -56,8 +61,9 @@ def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | N
         return carried(counted, target, part.selected)
     total = counted.relayout(target)
     if target is not None:
-        unasked = _unasked(target, part.selected)
-        _fill(total, target, raw.columns, len(raw), skip={*_names(made_under), *unasked})
+        unasked = _unasked(target, part.selected, made_under, raw)
+        columns = derive(raw.columns, raw.vectors, (), target)
+        _fill(total, target, columns, len(raw), skip={*_names(made_under), *unasked})
         for name in unasked:
             total.add_unasked(name, len(raw))
     for name in newcomers(raw, target):
@@ -76,7 +82,7 @@ def carried(counted: Tally, target: Baseline | None, selected: tuple[str, ...] |
     total = counted.relayout(target)
     if target is None or not counted.rows:
         return total
-    unasked = _unasked(target, selected)
+    unasked = _unasked(target, selected, counted.baseline)
     if total is not counted:
         held = {*_names(counted.baseline), *unasked}
         total.add_missing([p.name for p in target.features if p.name not in held], counted.rows)
@@ -85,12 +91,33 @@ def carried(counted: Tally, target: Baseline | None, selected: tuple[str, ...] |
     return total
 
 
-def _unasked(target: Baseline, selected: tuple[str, ...] | None) -> list[str]:
-    """Features of `target` that were not asked for when rows were read."""
-    if selected is None:
+def _unasked(
+    target: Baseline,
+    selected: tuple[str, ...] | None,
+    made_under: Baseline | None,
+    raw: RawRows | None = None,
+) -> list[str]:
+    """Features of `target` that were not asked for when rows were read, or could not be derived then."""
+    found: list[str] = []
+    if selected is not None:
+        wanted = frozenset(selected)
+        found = [p.name for p in target.features if not (selects(wanted, p.name) or is_prediction(p.name))]
+    return [*found, *(name for name in _underived(target, made_under, raw) if name not in found)]
+
+
+def _underived(target: Baseline, made_under: Baseline | None, raw: RawRows | None) -> list[str]:
+    """Features of `target` that rows binned by another baseline could not have.
+
+    Those of embeddings that it had no directions of, and of texts that it took for categories.
+    """
+    if made_under is None or made_under is target:
         return []
-    wanted = frozenset(selected)
-    return [p.name for p in target.features if p.name not in wanted and not is_prediction(p.name)]
+    known = {one.name for one in made_under.directions} | (set() if raw is None else set(raw.vectors))
+    names = [name for one in target.directions if one.name not in known for name in one.features]
+    for text in target.texts:
+        if text in made_under.index:
+            names += names_of(text, TEXT_PARTS)
+    return [name for name in names if name in target.index]
 
 
 def _names(baseline: Baseline | None) -> Collection[str]:
@@ -123,24 +150,38 @@ def _there(column: Column) -> NDArray[np.bool_]:
     return there if column.mistyped is None else there | column.mistyped
 
 
-def to_learn(part: Increments, names: list[str]) -> RawRows | None:
+def with_texts(part: Increments, texts: Collection[str]) -> Increments:
+    """The same, its raw rows without texts of these names that came as categories.
+
+    A worker that did not know yet that they are texts sends them so.
+    """
+    raw = part.raw
+    if raw is None or raw.columns.keys().isdisjoint(texts):
+        return part
+    return replace(part, raw=replace(raw, columns=derive(raw.columns, {}, texts, None)))
+
+
+def to_learn(part: Increments, names: list[str], *, vectors: bool) -> RawRows | None:
     """The raw rows of a one-slot part that have a value of one of `names`; None if no row has.
 
     What is taken is told by values, not by columns: rows that were read together must not make
-    each other learnable.
+    each other learnable. `vectors`: embeddings are wanted too.
     """
     raw = part.raw
     if raw is None:
         return None
     wanted = set(names)
     there = {name: _there(column) for name, column in raw.columns.items() if name in wanted}
+    embeddings = {name: column for name, column in raw.vectors.items() if vectors and column.lengths.any()}
     kept = {name for name, rows in there.items() if rows.any()}
-    if not kept:
+    if not kept and not embeddings:
         return None
-    rows = np.flatnonzero(np.logical_or.reduce([there[name] for name in kept]))
+    either = [there[name] for name in kept] + [column.lengths > 0 for column in embeddings.values()]
+    rows = np.flatnonzero(np.logical_or.reduce(either))
     columns = {
         name: column.take(rows)
         for name, column in raw.columns.items()
         if name.removesuffix(CATEGORY_READING) in kept
     }
-    return RawRows(raw.slot[rows], raw.offset[rows], raw.position[rows], columns)
+    embeddings = {name: column.take(rows) for name, column in embeddings.items()}
+    return RawRows(raw.slot[rows], raw.offset[rows], raw.position[rows], columns, embeddings)

@@ -32,7 +32,15 @@ from stream_monitor.processors.arrivals import Arrivals, Late, OpenPane
 from stream_monitor.processors.explain import Seen
 from stream_monitor.processors.judged_under import JudgedUnder
 from stream_monitor.processors.learning import Learner
-from stream_monitor.processors.parts import asked, carried, judged, newcomers, tally_of, to_learn
+from stream_monitor.processors.parts import (
+    asked,
+    carried,
+    judged,
+    newcomers,
+    tally_of,
+    to_learn,
+    with_texts,
+)
 from stream_monitor.processors.shown import Shown
 from stream_monitor.records import Output
 from stream_monitor.windows.increments import EXPIRED, Increments, RawRows
@@ -183,11 +191,12 @@ class Unit:
         for under, counted in opened.tallies.items():
             tally.add(carried(counted, self.baseline, under.selected))
         learnt: list[tuple[int, RawRows]] = []
-        for part in opened.raw:
+        for arrived in opened.raw:
+            part = with_texts(arrived, self._texts())
             tally.add(tally_of(part, self._known(part.baseline), self.baseline))
             assert part.raw is not None
             unknown = [n for n in newcomers(part.raw, self.whole) if asked(self.settings, n)]
-            raw = to_learn(part, unknown)
+            raw = to_learn(part, unknown, vectors=self.whole is None)
             if raw is not None:
                 learnt.append((part.partition, raw))
         self._drop_unasked(tally)
@@ -201,6 +210,10 @@ class Unit:
             if self.alarms.incidents.incident is None:
                 self.monitor.gather()
         self._learn(pane, end, learnt, tally.rows)
+
+    def _texts(self) -> frozenset[str]:
+        """Names of texts, by the settings and by what rows are judged by."""
+        return self.settings.texts | set(() if self.whole is None else self.whole.texts)
 
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
         if self.alarms.incidents.incident is not None:
@@ -266,6 +279,7 @@ class Unit:
         self.shown.keep(settings.windows)
         self.alarms.incidents.resolve_after = settings.resolve_after
         self.learner.wanted = settings.learn.events
+        self.learner.texts = settings.texts
         if self.whole is None:
             return
         old, watched = self.monitor, judged(self.whole, settings)
@@ -351,8 +365,9 @@ class Unit:
                 if block is not None:
                     self._report(window, block, {})
 
-    def _late_tally(self, pane: int, part: Increments) -> Tally:
+    def _late_tally(self, pane: int, arrived: Increments) -> Tally:
         """Late rows in today's layout. Raw ones are binned as OBSERVE would have done for their pane."""
+        part = with_texts(arrived, self._texts())
         made_under = self._known(part.baseline)
         then = self.resolve(pane)
         if then is None or (made_under is not None and made_under.hash != then.baseline.hash):

@@ -30,6 +30,7 @@ from stream_monitor.events.columns import (
     FloatArray,
     IntArray,
     NumberColumn,
+    VectorColumn,
 )
 from stream_monitor.windows.panes import NEVER
 
@@ -44,12 +45,16 @@ EXPIRED = NEVER
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
-    """Rows that wait for a profile: slot (N,), offset (N,), position (N,), columns by name."""
+    """Rows that wait for a profile: slot (N,), offset (N,), position (N,), columns by name.
+
+    Texts are none of them. `vectors` are embeddings, which the baseline that is learned has directions of.
+    """
 
     slot: NDArray[np.int32]
     offset: IntArray
     position: IntArray
     columns: dict[str, Column]
+    vectors: dict[str, VectorColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -115,6 +120,12 @@ class Increments:
                     described.append([name, list(column.categories)])
                     arrays[f"raw.{i}"] = column.codes
             meta["raw"] = described
+            if self.raw.vectors:  # not named where there are none: older workers know nothing of it
+                meta["vectors"] = sorted(self.raw.vectors)
+                for i, name in enumerate(meta["vectors"]):
+                    column_of = self.raw.vectors[name]
+                    arrays[f"vector.{i}"] = column_of.values
+                    arrays[f"vector.{i}.lengths"] = codec.narrow(column_of.lengths)
         return codec.pack(meta, arrays)
 
     def split(self, max_bytes: int) -> Iterator[bytes]:
@@ -184,7 +195,16 @@ class Increments:
                         columns[name] = NumberColumn(arrays[f"raw.{i}"], arrays.get(f"raw.{i}.mistyped"))
                     else:
                         columns[name] = CategoryColumn(arrays[f"raw.{i}"], tuple(categories))
-                raw = RawRows(arrays["raw.slot"], arrays["raw.offset"], arrays["raw.position"], columns)
+                vectors = {
+                    name: VectorColumn(
+                        arrays[f"vector.{i}"].astype("<f4", copy=False),
+                        arrays[f"vector.{i}.lengths"].astype("<i4", copy=False),
+                    )
+                    for i, name in enumerate(meta.get("vectors", ()))  # absent in records of older workers
+                }
+                raw = RawRows(
+                    arrays["raw.slot"], arrays["raw.offset"], arrays["raw.position"], columns, vectors
+                )
             first, last, part = meta["range"]
             selected = meta.get("selected")  # absent in records of older workers
             return cls(
@@ -220,6 +240,7 @@ def _take_raw(raw: RawRows, rows: Any, base: int) -> RawRows:
         raw.offset[rows],
         raw.position[rows],
         {name: column.take(rows) for name, column in raw.columns.items()},
+        {name: column.take(rows) for name, column in raw.vectors.items()},
     )
 
 
