@@ -88,8 +88,7 @@ def build_baseline(
     occur, or if there are more values than memory should hold.
     """
     wanted = None if features is None else frozenset(features)
-    found, vectors, time = _collect(batches, wanted, frozenset(texts), source)
-    directions = _project(found, vectors, wanted)
+    found, directions, time = _collect(batches, wanted, frozenset(texts), source)
     kept = sorted(found, key=lambda name: (not is_prediction(name), name))[:max_features]
     rows = len(time)
     numbers, panes, usable = None, 0, 0
@@ -154,7 +153,7 @@ def _project(
 
 def _collect(
     batches: Iterable[EventBatch], wanted: frozenset[str] | None, texts: frozenset[str], source: str
-) -> tuple[dict[str, FeatureRows], dict[str, VectorRows], IntArray]:
+) -> tuple[dict[str, FeatureRows], list[Directions], IntArray]:
     found: dict[str, FeatureRows] = {}
     vectors: dict[str, VectorRows] = {}
     names: set[str] = set()
@@ -184,6 +183,8 @@ def _collect(
         rows += len(batch)
     if not rows:
         raise BaselineError(f"{source}: no rows, so there is nothing to compare with")
+    directions = _project(found, vectors, wanted)
+    names.update(name for one in directions for name in one.features)
     absent = unmet(wanted, found)
     if absent:
         near = get_close_matches(absent[0], names, 1)
@@ -191,7 +192,7 @@ def _collect(
         raise BaselineError(f"{source}: feature {absent[0]!r} does not occur{hint}")
     if not found:
         raise BaselineError(f"{source}: the rows hold no features")
-    return found, vectors, np.concatenate(times)
+    return found, directions, np.concatenate(times)
 
 
 def _some(names: Iterable[str], most: int = 20) -> str:

@@ -9,6 +9,7 @@ their pane is judged under, a feature that it did not ask for is not counted, as
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from stream_monitor.baselines.profile import (
     FeatureProfile,
 )
 from stream_monitor.events.columns import Column, EventBatch, NumberColumn
-from stream_monitor.events.rows import columns_of
+from stream_monitor.events.rows import columns_and_vectors
 
 
 def batch_of(features: Mapping[str, Column], time: Sequence[int] | None = None) -> EventBatch:
@@ -32,7 +32,9 @@ def json_batch(rows: Sequence[dict[str, Any]], time: Sequence[int] | None = None
     """A batch as it comes from JSON events with these features."""
     batch = batch_of({"unused": NumberColumn(np.zeros(len(rows)))}, time)
     batch.features.clear()
-    batch.features.update(columns_of(rows))
+    columns, vectors = columns_and_vectors(rows)
+    batch.features.update(columns)
+    batch.vectors.update(vectors)
     return batch
 
 

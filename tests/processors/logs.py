@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from stream_monitor.config import Config, config_from
 from stream_monitor.config.settings import LearnConfig
 from stream_monitor.events.columns import EventBatch
 from stream_monitor.events.pack import encode_pack
-from stream_monitor.events.rows import columns_of
+from stream_monitor.events.rows import columns_and_vectors
 from stream_monitor.records import Record
 from tests.processors.harness import SECOND, START, record
 
@@ -46,13 +46,16 @@ def small_config(*, learn: int = 15, limits: dict[str, int] | None = None, **def
     )
 
 
-def baseline_of(rows: Sequence[dict[str, Any]], pane: int | None = None, gap: float = 1.0) -> Baseline:
+def baseline_of(
+    rows: Sequence[dict[str, Any]], pane: int | None = None, gap: float = 1.0, texts: Collection[str] = ()
+) -> Baseline:
     """A baseline of JSON rows, `gap` seconds apart."""
     n = len(rows)
     at = np.arange(n, dtype=np.int64)
     times = START - 86_400 * SECOND + (at * gap * SECOND).astype(np.int64)
-    batch = EventBatch("", "", times, np.full(n, -1, np.int64), at, at, columns_of(list(rows)))
-    return build_baseline([batch], source="test", pane=pane)
+    columns, vectors = columns_and_vectors(list(rows))
+    batch = EventBatch("", "", times, np.full(n, -1, np.int64), at, at, columns, vectors=vectors)
+    return build_baseline([batch], source="test", pane=pane, texts=texts)
 
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.5, -3.25, 1e300, -1e300, 5e-324, 7, 10**15, 0.1, 0.2, 0.3])
