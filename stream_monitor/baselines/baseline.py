@@ -19,6 +19,7 @@ import orjson
 
 from stream_monitor.baselines.directions import Directions
 from stream_monitor.baselines.feature import FeatureProfile, Form, Kind, digest
+from stream_monitor.baselines.season import Cycle, Season
 from stream_monitor.baselines.slices import SliceDocument, check_slices, document, profile_of
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import IntArray
@@ -206,6 +207,16 @@ def check_schema(where: str, found: str, read: str) -> None:
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class _Season(msgspec.Struct):
+    cycle: Cycle
+    rows: list[_Count]
+    channels: list[str]
+    offsets: list[list[int]]
+    noise: list[_Count]
+    smooth: bool
+    divergence: float
+
+
 class _Feature(msgspec.Struct):
     name: str
     kind: Kind
@@ -218,6 +229,7 @@ class _Feature(msgspec.Struct):
     center: float
     quantum: float
     vif: float
+    season: list[_Season] = []
 
 
 class _Directions(msgspec.Struct):
@@ -286,4 +298,17 @@ def _profile(feature: _Feature) -> FeatureProfile:
         center=feature.center,
         quantum=feature.quantum,
         vif=feature.vif,
+        season=tuple(_season(season) for season in feature.season),
+    )
+
+
+def _season(season: _Season) -> Season:
+    return Season(
+        cycle=season.cycle,
+        rows=tuple(season.rows),
+        channels=tuple(season.channels),
+        offsets=tuple(tuple(row) for row in season.offsets),
+        noise=tuple(season.noise),
+        smooth=season.smooth,
+        divergence=season.divergence,
     )

@@ -29,9 +29,11 @@ from stream_monitor.baselines.directions import Directions, find_directions
 from stream_monitor.baselines.feature import MAX_VALUE_BINS, FeatureProfile, Form
 from stream_monitor.baselines.inflation import (
     estimable_panes,
+    moved,
     pane_numbers,
     variance_inflation,
 )
+from stream_monitor.baselines.seasonal import Quarters, find_seasons
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import (
     CategoryColumn,
@@ -78,11 +80,13 @@ def build_baseline(
     """Profile the features of all rows; a row that lacks a feature counts as missing there.
 
     `pane` (microseconds) is the pane length to estimate variance inflation with, from at least
-    200 panes of two rows or more. `features` names what to take (None: all); what the model
-    answered (`prediction`, `prediction.<class>`) is always taken. `texts` are read as texts; embeddings
-    get directions, in the order of names as long as `MAX_AXES_CELLS` lasts. Of more than `max_features`
-    the answers are kept first, then the others by name; `Baseline.left_out` counts the rest.
-    Of more than `max_categories` categories the most frequent are known, the rest unseen.
+    200 panes of two rows or more. Seasons are looked for where the rows lie on three days or more
+    (`baselines.season`); the inflation is that of what they leave. `features` names what to take
+    (None: all); what the model answered (`prediction`, `prediction.<class>`) is always taken.
+    `texts` are read as texts; embeddings get directions, in the order of names as long as
+    `MAX_AXES_CELLS` lasts. Of more than `max_features` the answers are kept first, then the others
+    by name; `Baseline.left_out` counts the rest. Of more than `max_categories` categories the most
+    frequent are known, the rest unseen.
 
     Raises `BaselineError` if there are no rows or features, if a name in `features` does not
     occur, or if there are more values than memory should hold.
@@ -93,8 +97,11 @@ def build_baseline(
     rows = len(time)
     numbers, panes, usable = None, 0, 0
     timed = bool((time != NO_TIME).all())
+    quarters = Quarters.of(time) if timed else None
+    starts = np.empty(0, np.int64)
     if pane is not None and timed:
-        numbers, panes = pane_numbers(time, pane)
+        numbers, starts = pane_numbers(time, pane)
+        panes = len(starts)
         usable = estimable_panes(numbers, panes)
     profiles = []
     for name in sorted(kept):
@@ -109,9 +116,10 @@ def build_baseline(
         bins = empty.bin(column)
         counts = np.bincount(bins, minlength=empty.n_bins).astype(np.int64)
         vif = 1.0
+        season = () if quarters is None else find_seasons(bins, counts, quarters)
         if usable and numbers is not None:
-            vif = variance_inflation(bins, counts, numbers, panes)
-        profiles.append(replace(empty, counts=counts, vif=vif))
+            vif = variance_inflation(bins, counts, numbers, panes, moved(season, starts))
+        profiles.append(replace(empty, counts=counts, vif=vif, season=season))
     return Baseline(
         features=tuple(profiles),
         rows=rows,

@@ -31,6 +31,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from stream_monitor.baselines.season import Season, seasons_problem
 from stream_monitor.baselines.slice_kinds import Pair, Within
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import (
@@ -63,8 +64,9 @@ class FeatureProfile:
     `counts` has shape (K,): the baseline's rows per bin, made by `bin` itself. `center` and
     `quantum` (a power of two) are the fixed point for sums, see `fixed_point`. `vif` is the
     upper 95% limit of the variance inflation of pane means, 1.0 where it was not estimated.
-    `of` says what a slice is about (`baselines.slices`); None for a feature. Two profiles are
-    equal if their hashes are.
+    `season` says how channel means move with the day and the week, where that was found; `of` what
+    a slice is about (`baselines.slices`); None for a feature. Two profiles are equal if their
+    hashes are.
     """
 
     name: str
@@ -79,6 +81,7 @@ class FeatureProfile:
     quantum: float = 1.0
     vif: float = 1.0
     of: Within | Pair | None = None
+    season: tuple[Season, ...] = ()
 
     def __post_init__(self) -> None:
         # Copies, read only: a profile is shared by everything that counts or judges.
@@ -89,7 +92,7 @@ class FeatureProfile:
         self._check()
 
     def _check(self) -> None:
-        problem = _problem(self)
+        problem = _problem(self) or seasons_problem(self.season)
         if problem:
             raise BaselineError(f"profile of feature {self.name!r}: {problem}")
 
@@ -179,6 +182,8 @@ class FeatureProfile:
             "center": self.center,
             "quantum": self.quantum,
             "vif": self.vif,
+            # absent where there is none: profiles that never had any keep their hash
+            **({"season": [season.to_dict() for season in self.season]} if self.season else {}),
         }
 
     def _bin_codes(self, column: CategoryColumn) -> BinArray:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stream_monitor.baselines.curves import coarse_groups
+
 if TYPE_CHECKING:
     from stream_monitor.baselines.profile import Baseline
     from stream_monitor.events.columns import IntArray
 
-GROUPS = 10
 _FIRST_VALUE = 4
 
 
@@ -38,7 +39,7 @@ class Cells:
         """Cells of every profile of `baseline`."""
         starts, sizes = [], []
         for profile, offset in zip(baseline.profiles, baseline.offsets[:-1].tolist(), strict=True):
-            first = np.concatenate([np.arange(_FIRST_VALUE), _FIRST_VALUE + _groups(profile.counts)])
+            first = np.concatenate([np.arange(_FIRST_VALUE), _FIRST_VALUE + coarse_groups(profile.counts)])
             starts.append(first + offset)
             sizes.append(len(first))
         flat = np.concatenate(starts).astype(np.int64)
@@ -56,15 +57,3 @@ class Cells:
     def per_feature(self, values: IntArray) -> IntArray:
         """Sums of a (G,) integer array over each feature's cells, shape (F,)."""
         return np.asarray(np.add.reduceat(values, self.offsets[:-1]))
-
-
-def _groups(counts: IntArray) -> IntArray:
-    """Index, among the value bins, of each group's first bin."""
-    values = counts[_FIRST_VALUE:]
-    size = len(values)
-    if size <= GROUPS:
-        return np.arange(size)
-    total = max(int(values.sum()), 1)
-    # the tenth that a bin's middle falls in: a bin with more than a tenth has it for itself
-    tenth = np.minimum((2 * np.cumsum(values) - values) * GROUPS // (2 * total), GROUPS - 1)
-    return np.flatnonzero(np.diff(tenth, prepend=-1))

@@ -37,6 +37,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv
 
+from stream_monitor.baselines.curves import SCALE, curve_tables
+from stream_monitor.baselines.season import CURVES, RATES
 from stream_monitor.baselines.slice_kinds import Pair
 from stream_monitor.baselines.slices import AGREE
 from stream_monitor.detectors.tables import FeatureTables
@@ -49,14 +51,13 @@ if TYPE_CHECKING:
     from stream_monitor.baselines.profile import Baseline, FeatureProfile
     from stream_monitor.events.columns import FloatArray, IntArray
 
-SCALE = 2**30
-"""Tables are whole numbers in units of 1/SCALE; a pane may hold up to 2**33 rows."""
-CURVES = ("location", "spread", "skewness", "shape")
-RATES = ("missing", "out_of_range", "unseen")
+__all__ = ["CHANNELS", "CURVES", "RATES", "SCALE", "Channels", "PaneSums"]
+
 AGREEMENT = "agreement"
 CHANNELS = (*CURVES, *RATES, AGREEMENT)
 SHARES = {"features": 0.7, "pairs": 0.1, "segments": 0.2}
 """How the weight of evidence is divided between groups of profiles; what is not there gets none."""
+
 Z_LIMIT = 4.4
 TAIL = 5.4125e-06
 """One-sided probability beyond 4.4 standard deviations."""
@@ -241,7 +242,7 @@ def _of_pair(profile: FeatureProfile, floor: float, counts: IntArray, vif: float
 
 
 def _of_feature(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:
-    x, mu = _curves(profile.counts)
+    x, mu = curve_tables(profile.counts)
     rows = int(counts.sum())
     sd = _deviations(x, mu, profile.counts)
     kept = np.flatnonzero(sd > _DEGENERATE).tolist()
@@ -268,25 +269,6 @@ def _of_feature(profile: FeatureProfile, floor: float, counts: IntArray, vif: fl
         sd=np.rint(np.array([*sd[kept], *(seen[k][1] for k in rates)]) * SD_GRID) / SD_GRID,
         eps=_up(np.array([*eps[kept], *(seen[k][2] for k in rates)])),
     )
-
-
-def _curves(counts: IntArray) -> tuple[IntArray, FloatArray]:
-    """Tables (4, bins) and means (4,) of location, spread, skewness and shape."""
-    ordered = np.concatenate([counts[[_BELOW]], counts[_FIRST:], counts[[_ABOVE]]])
-    present = int(ordered.sum())
-    u = (np.cumsum(ordered) - ordered / 2.0) / max(present, 1)
-    u[0], u[-1] = 0.0, 1.0
-    curves = np.stack(
-        [u, np.abs(2.0 * u - 1.0), (1.0 + np.cos(3 * np.pi * u)) / 2, (1.0 + np.cos(4 * np.pi * u)) / 2]
-    )
-    fixed = np.rint(curves * SCALE).astype(np.int64)
-    x = np.zeros((4, len(counts)), dtype=np.int64)
-    x[:, _BELOW], x[:, _FIRST:], x[:, _ABOVE] = fixed[:, 0], fixed[:, 1:-1], fixed[:, -1]
-    # the mean of the rounded table, so that the baseline itself has no bias against it
-    mean = [sum(a * b for a, b in zip(row, ordered.tolist(), strict=True)) for row in fixed.tolist()]
-    mu = np.array([total / max(present, 1) / SCALE for total in mean])
-    x[:, _MISSING] = x[:, _UNSEEN] = np.rint(mu * SCALE).astype(np.int64)
-    return x, mu
 
 
 def _deviations(x: IntArray, mu: FloatArray, counts: IntArray) -> FloatArray:
