@@ -8,7 +8,9 @@ m_b, the slots s being the 24 hours of the day with N_s rows and mean m_s, m the
 
 against F(S - 1, B - S) at a level of 1e-4. What varies is the *hours of different days*, so rows
 and panes may depend on each other within an hour, and days may differ, without a season being
-found in it. For the seven days of the week b are days. Both are additive and are fitted in turn.
+found in it. (Rows that go with each other for hours raise the level, to some 1e-2 at two hours. A
+season that is none does no harm: its offsets lie within the noise that tolerances are widened by.)
+For the seven days of the week b are days. Both are additive and are fitted in turn.
 
 Slots are those of UTC. Between the middles of hours a season is interpolated where that leaves
 less unexplained than steps do. Do not use it for what follows local holidays or a month's end.

@@ -94,9 +94,9 @@ def _tables(counts: IntArray) -> IntArray:
 def _fit(rows: FloatArray, gaps: FloatArray, starts: IntArray) -> dict[Cycle, list[Fit]]:
     """Fits of every channel; of the week where there are enough, and then both in turn."""
     (hour_rows, hour_gaps), hours = _joined(rows, gaps, starts, HOUR)
-    weeks = len(np.unique((starts // DAY + 3) // 7))
+    days = int(starts[-1] // DAY - starts[0] // DAY) + 1
     day = _by_slot("day", hour_rows, hour_gaps, hours)
-    if weeks < CYCLES:
+    if days < CYCLES * SLOTS["week"]:
         return {"day": day}
     week = _of_days(day, hour_rows, hour_gaps, hours)
     if _moving(week):

@@ -61,7 +61,7 @@ class WindowReadings:
 class WindowTest:
     """The test of all features of one baseline; build it once."""
 
-    floor: float
+    floor: float | FloatArray  # (F,) where features differ
     cells: Cells
     rows: IntArray  # of the reference, (F,)
     vif: FloatArray
@@ -79,10 +79,11 @@ class WindowTest:
         needed = np.asarray(ROWS_PER_CELL * np.maximum(filled, 2))
         return cls(floor, cells, cells.per_feature(cells.counts), vif, needed)
 
-    def against(self, counts: IntArray, vif: FloatArray) -> WindowTest:
-        """The same test against other rows per bin, (T,), with another inflation, (F,)."""
+    def against(self, counts: IntArray, vif: FloatArray, floor: FloatArray) -> WindowTest:
+        """The same test against other rows per bin, (T,), with another inflation and floors, (F,)."""
         cells = replace(self.cells, counts=self.cells.of(counts))
-        return replace(self, cells=cells, rows=cells.per_feature(cells.counts), vif=np.maximum(1.0, vif))
+        rows = cells.per_feature(cells.counts)
+        return replace(self, floor=floor, cells=cells, rows=rows, vif=np.maximum(1.0, vif))
 
     def statistic(self, counts: IntArray) -> tuple[FloatArray, IntArray]:
         """X2 and its degrees of freedom, shapes (F,), of a window's `counts` (int64, (T,)).

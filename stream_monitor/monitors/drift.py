@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.season import QUARTER
 from stream_monitor.config import ResolvedModel
 from stream_monitor.detectors.adwin import Adwin
 from stream_monitor.detectors.base import Detector
@@ -46,12 +47,14 @@ class DriftMonitor:
         self.settings = settings
         self.reference = Reference(baseline, settings)
         self._view = self.reference.view
+        self._quarter, self._moment = -1, self._view.at(-1)
         self.channels: Channels = self._view.channels
         self._e: EDetector | None = None
         if budget.share(EDetector.name) > 0.0:
             self._e = EDetector(self.channels, threshold=budget.e_threshold())
         self._onset = OnsetTracker(self.channels)
         self.windows = WindowMonitor(baseline, settings, budget, self.channels)
+        self.windows.retune(self._view)
         self._versions = 1
         self._rows = 0
         self._first: int | None = None
@@ -100,12 +103,15 @@ class DriftMonitor:
         """One closed pane; detections, strongest first. `active`: versions that share the budget."""
         if not len(self.channels):
             return []
-        sums = self._view.residual(self.channels.sums(tally.counts))
+        self._at(start)
+        sums = self.channels.sums(tally.counts)
+        found = self._bets(sums, active, incident_open)
+        if self._moment is not None:
+            sums = self._moment.residual(sums)
         self._last = (sums, start)
         end = start + self.settings.pane
         self._watch_traffic(tally.rows, end, active)
         self._onset.update(sums, start)
-        found = self._bets(sums, active, incident_open)
         for detector in self._second:
             readings = detector.update(sums)
             alarms = np.flatnonzero(readings.alarm)
@@ -149,6 +155,7 @@ class DriftMonitor:
     ) -> Detection:
         feature, name = self.channels.names[channel]
         onset = self._onset.of(channel)
+        offset = 0.0 if self._moment is None else float(self._moment.offset[channel])
         return Detection(
             feature=feature,
             channel=name,
@@ -159,27 +166,33 @@ class DriftMonitor:
             threshold=threshold,
             rows=onset.rows,
             since=onset.since,
-            baseline_mean=float(self.channels.mu[channel]),
-            current_mean=onset.mean,
+            baseline_mean=float(self.channels.mu[channel] + offset),
+            current_mean=onset.mean + offset,
             source={str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
         )
 
     def gather(self) -> None:
-        """The pane that `pane` saw lies outside any incident: the reference may learn from it."""
+        """The pane that `pane` saw last lies outside any incident: the reference may learn from it."""
         if len(self.channels) and self._last is not None and self.reference.gather(*self._last):
             self._compare_with(self.reference.view)
 
     def _compare_with(self, view: View) -> None:
         """Go on against a reference that has moved; what was gathered is kept."""
-        moved = view.channels is not self.channels
-        self._view = view
+        self._view, self.channels = view, view.channels
+        self._bet_at(self._quarter)
+        self._onset.retune(view.channels)
+        self.windows.retune(view)
+        self._reload({d.name: d.state() for d in self._second})
+
+    def _at(self, start: int) -> None:
+        """Means move with the season, every quarter of an hour."""
+        if self._moment is not None and start // QUARTER != self._quarter:
+            self._bet_at(start // QUARTER)
+
+    def _bet_at(self, quarter: int) -> None:
+        self._quarter, self._moment = quarter, self._view.at(quarter * QUARTER)
         if self._e is not None:
-            self._e.retune(view.now)
-        if moved:
-            self.channels = view.channels
-            self._onset.retune(view.channels)
-            self.windows.retune(view)
-            self._reload({d.name: d.state() for d in self._second})
+            self._e.retune(self.channels if self._moment is None else self._moment.channels)
 
     def forget(self, feature: str | None) -> None:
         """An episode ended: its feature's channels start anew; all of them where `feature` is None."""

@@ -7,9 +7,9 @@ true offsets within eps are none of its business:
 
     VIF = sum_t (s_t - n_t m)^2 / n_t  /  (v chi2.ppf(.05, H - 1)),   m, v: mean, variance of all rows
 
-of the channels location, spread and missing; a feature has the largest. Skewness and shape need
-none of their own: for a Gaussian copula the correlation of a function at some lag is a mean of
-powers of the copula's, and location has the lowest powers.
+of the channels location, spread, missing and, for a pair, agreement; the largest counts.
+Skewness and shape need none of their own: for a Gaussian copula the correlation of a function at
+some lag is a mean of powers of the copula's, and location has the lowest powers.
 
 Panes wait in a short quarantine, so that those which an incident turns out to have begun in are
 dropped. Do not use it in place of a reference with times: a few hundred panes hold no wave that

@@ -8,6 +8,7 @@ variance moves with it, and their run lengths follow from the variance.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,18 +34,22 @@ class _Cycle:
         self.known = np.zeros((size, SLOTS[cycle]))
         self.thin = np.zeros((size, SLOTS[cycle]), dtype=np.bool_)
 
-    def add(self, at: int, season: Season, which: int, mu: float, *, rate: bool) -> None:
-        """A season's channel `which` is the channel `at`."""
-        rows, offsets = np.array(season.rows, dtype=np.float64), season.table()[which]
-        held = np.maximum(rows, 1.0)
+    def add(self, at: int, season: Season, which: int, mu: float, rows: int, *, rate: bool) -> None:
+        """A season's channel `which` is the channel `at`, of a profile of `rows` rows.
+
+        A segment's slice has the season of its feature and fewer rows.
+        """
+        held, offsets = np.array(season.rows, dtype=np.float64), season.table()[which]
+        self.thin[at] = held * _THIN < held.mean()
+        empty = held <= 0.0
+        held = np.maximum(held * (rows / max(held.sum(), 1.0)), 1.0)
         known = season.noise[which] * UNIT / np.sqrt(held)
         if rate:
             # noise is of the mean hour: one with more of them varies more, and one row is one row
             share = np.clip(mu + offsets, 0.0, 1.0)
             known = np.maximum(known, _Z * np.sqrt(share * (1.0 - share) / held)) + 1.0 / held
         self.offsets[at] = offsets
-        self.known[at] = np.where(rows > 0.0, known, 1.0)
-        self.thin[at] = rows * _THIN < rows.mean()
+        self.known[at] = np.where(empty, 1.0, known)
 
     def widest(self) -> FloatArray:
         """The widest tolerance that a slot which is not thin needs, (C,)."""
@@ -52,9 +57,9 @@ class _Cycle:
 
 
 class Seasons:
-    """Seasons by feature (none: an empty sequence) of a baseline with these `channels`."""
+    """Seasons by profile (none: an empty sequence) of a baseline with these `channels`."""
 
-    def __init__(self, channels: Channels, seasons: Sequence[Sequence[Season]]) -> None:
+    def __init__(self, channels: Channels, seasons: Sequence[Sequence[Season]], rows: Sequence[int]) -> None:
         size = len(channels)
         self._cycles: dict[tuple[Cycle, bool], _Cycle] = {}
         self._left_out = np.zeros(size, dtype=np.bool_)
@@ -65,10 +70,9 @@ class Seasons:
                     key = season.cycle, season.smooth
                     cycle = self._cycles.setdefault(key, _Cycle(key[0], size, smooth=key[1]))
                     which, rate = season.channels.index(CHANNELS[kind]), kind >= len(CURVES)
-                    cycle.add(at, season, which, float(channels.mu[at]), rate=rate)
+                    cycle.add(at, season, which, float(channels.mu[at]), rows[feature], rate=rate)
                     self._left_out[at] |= rate
-        # by the triangle inequality: the root of the measure is about a distance
-        self.divergence = np.array([sum(season.divergence**0.5 for season in own) ** 2 for own in seasons])
+        self.divergence = np.array([_divergence([season.divergence for season in own]) for own in seasons])
         self.widest = _together([cycle.widest() for cycle in self._cycles.values()], size)
 
     def __bool__(self) -> bool:
@@ -95,6 +99,14 @@ class Seasons:
             weights = interpolated(one, cycle.cycle, times, smooth=cycle.smooth).mean(axis=1)
             offset += (cycle.offsets * weights).sum(axis=1)
         return offset
+
+
+def _divergence(parts: list[float]) -> float:
+    """Of seasons together: the root of the measure is about a distance, so roots add at the most."""
+    if len(parts) < 2:
+        return sum(parts)
+    root = sum(math.sqrt(part) for part in parts)
+    return root * root
 
 
 def _together(parts: list[FloatArray], size: int) -> FloatArray:

@@ -23,6 +23,7 @@ from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.events.columns import FloatArray, IntArray
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.reference import View
+from stream_monitor.monitors.seasons import Seasons
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.windows.panes import duration_name, rfc3339
 from stream_monitor.windows.tumbling import Extended
@@ -64,6 +65,7 @@ class WindowMonitor:
         self.budget = budget
         self.channels = channels
         self._counts = baseline.counts
+        self._seasons: Seasons | None = None
         self._settings = settings
         self.window = WindowTest.build(baseline, floor=settings.psi_floor)
         self._distances = Distances.build(baseline)
@@ -77,8 +79,9 @@ class WindowMonitor:
 
     def retune(self, view: View) -> None:
         """Go on against a reference that has moved."""
-        self.channels, self._counts = view.channels, view.counts
-        self.window = self.window.against(view.counts, view.vif)
+        self.channels, self._counts, self._seasons = view.channels, view.counts, view.seasons
+        floor = self._settings.psi_floor + view.seasons.divergence
+        self.window = self.window.against(view.counts, view.vif, floor)
 
     def scores(
         self, seen: Extended, length: int, active: int, sources: Mapping[int, tuple[int, int]]
@@ -194,7 +197,10 @@ class WindowMonitor:
         """What a window shows of all features, for `holds`: once, however many episodes are open."""
         sums = self.channels.sums(seen.counts)
         n = np.maximum(sums.n, 1)
-        off = np.abs(sums.s1 / n - self.channels.mu)
+        mu = self.channels.mu
+        if self._seasons:
+            mu = mu + self._seasons.over(seen.start, seen.end)
+        off = np.abs(sums.s1 / n - mu)
         noise = self.channels.sd * np.sqrt(self.channels.vif / n)
         judged = self.window.judge(seen.counts, HOLD_LEVEL)
         drifted = judged.drifted.copy()
