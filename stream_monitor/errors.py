@@ -9,6 +9,7 @@
     ├── BrokerError          Kafka cannot be reached, refuses, or lacks a topic
     ├── EngineError          the commit protocol met what it may not pass over
     │   └── StageHungError   a stage does not come back from a call: the process must end
+    ├── EvaluationError      data to evaluate detectors on cannot be used
     └── ServeError           the HTTP endpoint cannot be opened
 
 A message says where (`topic[partition]@offset`, a path such as `$.features.age`), what was
@@ -61,6 +62,10 @@ class EngineError(StreamMonitorError):
 
 class StageHungError(EngineError):
     """A stage does not come back from a call; only the end of the process frees it."""
+
+
+class EvaluationError(StreamMonitorError):
+    """Data to evaluate detectors on cannot be used."""
 
 
 class ServeError(StreamMonitorError):

@@ -77,5 +77,7 @@ def _written(action: argparse.Action) -> str:
         word = action.metavar or (
             "|".join(map(str, action.choices)) if action.choices else action.dest.upper()
         )
+        if isinstance(word, tuple):
+            word = " ".join(word)
         value = f" {word}".replace("|", "\\|")
     return ", ".join(f"`{option}{value}`" for option in action.option_strings)
