@@ -8,8 +8,8 @@ variance inflation was estimated with. It does not cover where the rows came fro
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -40,7 +40,8 @@ class Baseline:
     those of embeddings, sorted by name: see `stream_monitor.baselines.derived`.
 
     `slices` are counted beside the features, under the same layout (`baselines.slices`):
-    features within a segment, and pairs of features; sorted by name too.
+    features within a segment, and pairs of features; sorted by name too. `unsliced` says of each
+    segment how many of its values have no slices.
 
     The *layout* concatenates the bins of `profiles`, features first and then slices: profile f
     owns the flat bins `offsets[f]` to `offsets[f + 1]`, and a pane's data is one vector of
@@ -58,6 +59,7 @@ class Baseline:
     slices: tuple[FeatureProfile, ...] = ()
     texts: tuple[str, ...] = ()
     directions: tuple[Directions, ...] = ()
+    unsliced: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.features]
@@ -153,6 +155,8 @@ class Baseline:
         }
         if self.slices:
             content["slices"] = [document(profile) for profile in self.slices]
+        if self.unsliced:
+            content["unsliced"] = dict(self.unsliced)
         return content
 
     def _derived(self) -> dict[str, Any]:
@@ -251,6 +255,7 @@ class _Document(msgspec.Struct):
     slices: list[SliceDocument] = []
     texts: list[str] = []
     directions: dict[str, _Directions] = {}
+    unsliced: dict[str, _Count] = {}
 
 
 def _from_document(found: _Document) -> Baseline:
@@ -268,6 +273,7 @@ def _from_document(found: _Document) -> Baseline:
         slices=tuple(profile_of(one, known) for one in found.slices),
         texts=tuple(found.texts),
         directions=tuple(_directions(*item) for item in sorted(found.directions.items())),
+        unsliced=found.unsliced,
     )
     if found.hash is not None and found.hash != baseline.hash:
         raise BaselineError(

@@ -33,7 +33,9 @@ from stream_monitor.baselines.inflation import (
     pane_numbers,
     variance_inflation,
 )
+from stream_monitor.baselines.pairing import pairs
 from stream_monitor.baselines.seasonal import Quarters, find_seasons
+from stream_monitor.baselines.segmenting import SegmentRows, unsliced
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import (
     CategoryColumn,
@@ -76,8 +78,12 @@ def build_baseline(
     texts: Collection[str] = (),
     max_features: int = 2000,
     max_categories: int = 10_000,
+    segments: Collection[str] = (),
 ) -> Baseline:
     """Profile the features of all rows; a row that lacks a feature counts as missing there.
+
+    Beside them slices: of each value of `segments` (`baselines.segmenting`), and of the pairs of
+    features that depend on each other most (`baselines.pairing`).
 
     `pane` (microseconds) is the pane length to estimate variance inflation with, from at least
     200 panes of two rows or more. Seasons are looked for where the rows lie on three days or more
@@ -92,7 +98,8 @@ def build_baseline(
     occur, or if there are more values than memory should hold.
     """
     wanted = None if features is None else frozenset(features)
-    found, directions, time = _collect(batches, wanted, frozenset(texts), source)
+    of_segments = SegmentRows(segments)
+    found, directions, time = _collect(batches, wanted, frozenset(texts), source, of_segments)
     kept = sorted(found, key=lambda name: (not is_prediction(name), name))[:max_features]
     rows = len(time)
     numbers, panes, usable = None, 0, 0
@@ -103,7 +110,9 @@ def build_baseline(
         numbers, starts = pane_numbers(time, pane)
         panes = len(starts)
         usable = estimable_panes(numbers, panes)
-    profiles = []
+    panes_of_rows = numbers if usable else None
+    told_apart = of_segments.build(rows, len(kept))
+    profiles, slices, all_bins = [], [], []
     for name in sorted(kept):
         rows_of = found.pop(name)
         column: NumberColumn | CategoryColumn
@@ -117,11 +126,19 @@ def build_baseline(
         counts = np.bincount(bins, minlength=empty.n_bins).astype(np.int64)
         vif = 1.0
         season = () if quarters is None else find_seasons(bins, counts, quarters)
-        if usable and numbers is not None:
-            vif = variance_inflation(bins, counts, numbers, panes, moved(season, starts))
+        shift = moved(season, starts)
+        if panes_of_rows is not None:
+            vif = variance_inflation(bins, counts, panes_of_rows, panes, shift)
         profiles.append(replace(empty, counts=counts, vif=vif, season=season))
+        all_bins.append(bins.astype(np.uint8))
+        for segment in told_apart:
+            slices += segment.slices(profiles[-1], bins, panes_of_rows, panes, shift)
+    slices += pairs(profiles, all_bins, panes_of_rows, panes)
+    named = {one.name: one for one in slices if one.name not in kept}  # a feature's own name goes first
     return Baseline(
         features=tuple(profiles),
+        slices=tuple(named[name] for name in sorted(named)),
+        unsliced=unsliced(told_apart),
         rows=rows,
         first_time=int(time.min()) if timed else None,
         last_time=int(time.max()) if timed else None,
@@ -160,7 +177,11 @@ def _project(
 
 
 def _collect(
-    batches: Iterable[EventBatch], wanted: frozenset[str] | None, texts: frozenset[str], source: str
+    batches: Iterable[EventBatch],
+    wanted: frozenset[str] | None,
+    texts: frozenset[str],
+    source: str,
+    segments: SegmentRows,
 ) -> tuple[dict[str, FeatureRows], list[Directions], IntArray]:
     found: dict[str, FeatureRows] = {}
     vectors: dict[str, VectorRows] = {}
@@ -188,6 +209,7 @@ def _collect(
                 f"{source}: more than {MAX_CELLS:,} values; sample the rows or name fewer features"
             )
         times.append(batch.time)
+        segments.add(rows, batch)
         rows += len(batch)
     if not rows:
         raise BaselineError(f"{source}: no rows, so there is nothing to compare with")

@@ -50,6 +50,7 @@ def read_batches(
     texts: Collection[str] = (),
     keep_ids: bool = False,
     need_time: bool = False,
+    segments: Collection[str] = (),
 ) -> Iterator[EventBatch]:
     """Batches of at most `rows` rows of one file, or of several in the order given.
 
@@ -57,7 +58,8 @@ def read_batches(
     gives the model's version, a chunk makes one batch per version. `prediction` is read as the
     feature of that name; `prediction_class` takes its place where only that one is given.
     Without times, `time` is `NO_TIME`, unless `need_time` asks for them. `texts` are strings also
-    where a file without types has numbers in them.
+    where a file without types has numbers in them. `segments` are columns too, features or not;
+    those that have a role can be meant.
 
     Raises `BaselineError` naming the file, and for a column that is not there, the ones that are.
     """
@@ -73,7 +75,10 @@ def read_batches(
                         f"{one}: no column gives the time; name it under `columns.timestamp`; "
                         f"the file has {', '.join(chunk.names)}"
                     )
-            yield from _batches(chunk, roles, features, texts, model, version, start, keep_ids)
+                for name in segments:
+                    if name not in chunk.names:
+                        raise BaselineError(_absent(chunk, name, " (`segments`)"))
+            yield from _batches(chunk, roles, features, texts, model, version, start, keep_ids, segments)
             start += len(chunk)
 
 
@@ -112,6 +117,7 @@ def _batches(
     version: str,
     start: int,
     keep_ids: bool,
+    segments: Collection[str],
 ) -> Iterator[EventBatch]:
     taken = set(roles.values())
     wanted = [
@@ -142,6 +148,7 @@ def _batches(
         latency_ms=_latency(chunk, roles.get("latency_ms")),
         ids=ids,
         vectors=vectors,
+        segments=chunk.columns(list(segments)),
     )
     yield from _by_version(batch, chunk, roles.get("version"))
 
@@ -215,6 +222,7 @@ def _by_version(batch: EventBatch, chunk: Chunk, name: str | None) -> Iterator[E
             position=batch.position[rows],
             features={key: column.take(rows) for key, column in batch.features.items()},
             latency_ms=None if batch.latency_ms is None else batch.latency_ms[rows],
+            segments={key: column.take(rows) for key, column in batch.segments.items()},
             ids=None if ids is None else tuple(one for one, keep in zip(ids, rows, strict=True) if keep),
             vectors={key: column.take(rows) for key, column in batch.vectors.items()},
         )

@@ -26,13 +26,16 @@ def baseline_of_rows(files: Sequence[Path], config: Config, model: str) -> Basel
     settings = config.model(model)
     features = None if settings.features == "all" else settings.features
     baseline = build_baseline(
-        read_batches(files, settings.columns, features, model, texts=settings.texts),
+        read_batches(
+            files, settings.columns, features, model, texts=settings.texts, segments=settings.segments
+        ),
         source=", ".join(file.name for file in files),
         pane=settings.pane,
         features=features,
         texts=settings.texts,
         max_features=config.limits.max_features,
         max_categories=config.limits.max_categories,
+        segments=settings.segments,
     )
     source = ", ".join(map(str, files))
     if baseline.rows < MIN_ROWS:

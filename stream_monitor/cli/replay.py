@@ -53,7 +53,14 @@ def run(args: argparse.Namespace) -> int:
     engine = LocalEngine(config, activations)
     features = None if settings.features == "all" else settings.features
     batches = read_batches(
-        args.files, settings.columns, features, model, args.version, texts=settings.texts, need_time=True
+        args.files,
+        settings.columns,
+        features,
+        model,
+        args.version,
+        texts=settings.texts,
+        need_time=True,
+        segments=settings.segments,
     )
     with ReplayWriter(args.out) as writer:
         writer.write(engine.run(batches))

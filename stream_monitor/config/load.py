@@ -23,6 +23,7 @@ from stream_monitor.records import TOPICS
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MAX_MODEL_NAME = 200
+MAX_SEGMENTS = 4
 _ROUNDING = 1e-9
 """By which shares that add up to 1 may miss it: 0.7 + 0.2 + 0.1 is no whole number to a machine."""
 
@@ -71,6 +72,7 @@ def config_from(
     config = msgspec.convert(content, Config)
     _check_settings(config.defaults, "defaults", problems)
     _check_shares(config.defaults, "defaults", problems)
+    _check_segments(config.defaults, "defaults", problems)
     _check_topics(config, problems)
     inherited = content.get("defaults", {})
     resolved = {}
@@ -80,6 +82,8 @@ def config_from(
             _check_settings(model, f"models.{name}", problems)
         if model.alert_budget.shares != config.defaults.alert_budget.shares:
             _check_shares(model, f"models.{name}", problems)
+        if model.segments != config.defaults.segments:
+            _check_segments(model, f"models.{name}", problems)
         if model.baseline is not None and directory is not None:
             model = msgspec.structs.replace(model, baseline=str(Path(directory) / model.baseline))
         resolved[name] = model
@@ -144,6 +148,17 @@ def _check_shares(settings: Defaults, path: str, problems: Problems) -> None:
             f"`{path}`: no detector has a share, so nothing could ever alarm; give one of "
             f"{', '.join(shares)} more than 0"
         )
+
+
+def _check_segments(settings: Defaults, path: str, problems: Problems) -> None:
+    names = settings.segments
+    if len(names) > MAX_SEGMENTS:
+        problems.add(
+            f"`{path}.segments`: {len(names)} of them, at most {MAX_SEGMENTS} are watched; leave some out"
+        )
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            problems.add(f"`{path}.segments[{i}]`: {name!r} is given twice")
 
 
 def _check_topics(config: Config, problems: Problems) -> None:

@@ -75,6 +75,7 @@ defaults.effect_floor: The least shift of a channel's mean that counts as a chan
 defaults.psi_floor: The least divergence that the window test counts as a change, on about the scale of the population stability index.
 defaults.learn: How a model without a baseline gets one.
 defaults.learn.events: From how many events a baseline is learned.
+defaults.segments: What rows are told apart by, at most 4: names of features, of columns of a file, or of what an event says under `segments`. Each of their values with 1,000 rows in the baseline is watched by itself as well; see [segments](segments.md).
 defaults.resolve_after: How many clean windows in a row end an episode.
 models.NAME.columns: Names of a file's columns that are not features; for baselines and replay. Events on Kafka need none of it.
 models.NAME.columns.id: The event's id. Looked for as `id` where it is not given.
@@ -236,7 +237,7 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
     if isinstance(value, msgspec.Struct):
         return "see below"
     if isinstance(value, tuple):
-        return f"`[{', '.join(duration_name(item) for item in value)}]`"
+        return f"`[{', '.join(item if isinstance(item, str) else duration_name(item) for item in value)}]`"
     if any(map(duration_rule, [hint, *typing.get_args(hint)])):
         return f"`{duration_name(value)}`"
     if value is None or value in ("", {}):

@@ -26,7 +26,7 @@ import msgspec
 import orjson
 
 from stream_monitor.config.durations import PATTERN, duration_name
-from stream_monitor.config.load import MAX_MODEL_NAME
+from stream_monitor.config.load import MAX_MODEL_NAME, MAX_SEGMENTS
 from stream_monitor.config.reference import meanings
 from stream_monitor.config.settings import Config, Defaults, ModelConfig
 from stream_monitor.config.words import duration_rule
@@ -112,8 +112,9 @@ def _value(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
     if origin is dict:
         return _mapping(hint, path, words)
     if origin in (list, tuple):
+        some = {"maxItems": MAX_SEGMENTS} if path.endswith(".segments") else {"minItems": 1}
         return {"type": "array", "items": _value(typing.get_args(hint)[0], path, words)} | (
-            {"minItems": 1} if origin is tuple else {}
+            some if origin is tuple else {}
         )
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _struct(hint, path, words)
@@ -159,7 +160,7 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> dict[str, Any]:
     if value is msgspec.NODEFAULT:
         return {}  # a mapping: its keys have theirs
     if isinstance(value, tuple):
-        return {"default": [duration_name(item) for item in value]}
+        return {"default": [item if isinstance(item, str) else duration_name(item) for item in value]}
     if any(map(duration_rule, [hint, *typing.get_args(hint)])):
         return {"default": "never" if value is None else duration_name(value)}
     return {"default": value}

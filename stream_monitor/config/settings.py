@@ -121,7 +121,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `pane` is the smallest interval of event time that is judged; `windows` are what aggregates
     are shown and confirmed for. `effect_floor` is the least shift on the 0..1 scale of a
     feature's own distribution that counts as drift; `psi_floor` is the same for the window test,
-    on the scale of the population stability index. `resolve_after` clean windows end an episode.
+    on the scale of the population stability index. `segments` are what rows are told apart by.
+    `resolve_after` clean windows end an episode.
     """
 
     pane: Duration = 10 * SECOND
@@ -132,6 +133,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     effect_floor: Annotated[float, Meta(ge=0, le=0.4)] = 0.01
     psi_floor: Annotated[float, Meta(ge=0, le=10)] = 0.02
     learn: LearnConfig = field(default_factory=LearnConfig)
+    segments: tuple[Name, ...] = ()
     resolve_after: Count = 3
 
 
@@ -165,6 +167,7 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
             content.pop(key)
         if isinstance(content["features"], list):
             content["features"] = sorted(set(content["features"]))
+        content["segments"] = tuple(sorted(content["segments"]))
         for path in CAME_LATER:
             _drop_default(content, path)
         return content
@@ -196,7 +199,7 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         return frozenset(self.types)
 
 
-CAME_LATER = ("alert_budget.shares", "types")
+CAME_LATER = ("alert_budget.shares", "types", "segments")
 """Keys that older versions did not have. A body leaves them out where they hold their default: the settings
 of an older version keep their hash, so that its state goes on. Their defaults must never change."""
 _NOTHING_SAID: dict[str, Any] = msgspec.to_builtins(ModelConfig())

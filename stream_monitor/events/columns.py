@@ -6,7 +6,7 @@ event or value runs behind this point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,7 +135,7 @@ class EventBatch:
     latency_ms: FloatArray | None = None  # NaN where not sent
     error: NDArray[np.bool_] | None = None
     ids: tuple[str, ...] | None = None  # only where the caller asked for them
-    segments: dict[str, CategoryColumn] = field(default_factory=dict)
+    segments: Mapping[str, Column] = field(default_factory=dict)  # groups that the event names itself
     vectors: dict[str, VectorColumn] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -151,12 +151,13 @@ def joined(batches: Sequence[EventBatch]) -> list[EventBatch]:
     """The same events in fewer batches: one for each set of columns of a model version.
 
     Work per batch is what small messages cost, so those read together are binned together.
-    Rows keep their `position`; `ids` and `segments` are left behind.
+    Rows keep their `position`; `ids` are left behind.
     """
     alike: dict[object, list[EventBatch]] = {}
     for batch in batches:
         columns = tuple(sorted((name, type(column)) for name, column in batch.features.items()))
-        rest = (batch.latency_ms is None, batch.error is None, tuple(sorted(batch.vectors)))
+        apart = tuple(sorted((name, type(column)) for name, column in batch.segments.items()))
+        rest = (batch.latency_ms is None, batch.error is None, tuple(sorted(batch.vectors)), apart)
         alike.setdefault((batch.model, batch.version, columns, rest), []).append(batch)
     return [group[0] if len(group) == 1 else _join(group) for group in alike.values()]
 
@@ -175,6 +176,7 @@ def _join(group: list[EventBatch]) -> EventBatch:
         features={name: _join_columns([batch.features[name] for batch in group]) for name in first.features},
         latency_ms=np.concatenate(latency) if latency else None,
         error=np.concatenate(error) if error else None,
+        segments={name: _join_columns([batch.segments[name] for batch in group]) for name in first.segments},
         vectors={name: _join_vectors([batch.vectors[name] for batch in group]) for name in first.vectors},
     )
 

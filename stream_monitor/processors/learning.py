@@ -15,7 +15,7 @@ import numpy as np
 
 from stream_monitor import codec
 from stream_monitor.baselines.build import build_baseline
-from stream_monitor.baselines.profile import MISSING_BIN, Baseline, FeatureProfile
+from stream_monitor.baselines.profile import MISSING_BIN, Baseline, FeatureProfile, Pair
 from stream_monitor.config import Limits, ResolvedModel
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import EventBatch, IntArray
@@ -34,6 +34,8 @@ class Learner:
         self.wanted = settings.learn.events
         """From how many rows a baseline is learned."""
         self.texts = settings.texts
+        self.segments = settings.segments
+        """What the rows of a model without a baseline are told apart by."""
         self._limits = limits
         self._panes: list[tuple[int, list[tuple[int, RawRows]]]] = []  # pane -> (partition, rows)
         self.rows = 0
@@ -87,6 +89,8 @@ class Learner:
                 texts=self.texts,
                 max_features=room,
                 max_categories=self._limits.max_categories,
+                # What is learned later has no slices: of rows that lacked it nobody knows the segment.
+                segments=self.segments if known is None else (),
             )
         except BaselineError:
             if columns:
@@ -94,8 +98,12 @@ class Learner:
             return None  # embeddings alone, and none that is finite
         learned = [_with_missing(profile, without) for profile in fresh.features]
         if known is None:
-            return replace(fresh, features=tuple(learned), rows=fresh.rows + without)
-        profiles = [p for p in learned if p.name not in known.index]
+            # Rows with nothing to learn have no segment, and lack both features of every pair.
+            slices = [
+                _with_missing(one, without) if isinstance(one.of, Pair) else one for one in fresh.slices
+            ]
+            return replace(fresh, features=tuple(learned), slices=tuple(slices), rows=fresh.rows + without)
+        profiles = [p for p in learned if p.name not in known.places]
         if not profiles:
             return None
         features = tuple(sorted([*known.features, *profiles], key=lambda p: p.name))
@@ -115,6 +123,7 @@ class Learner:
                     position=raw.position,
                     features=raw.columns,
                     vectors=raw.vectors,
+                    segments=raw.segments,
                 )
 
     def encode(self) -> bytes:

@@ -33,12 +33,14 @@ from stream_monitor.events.columns import (
 )
 from stream_monitor.events.derived import TEXT_PARTS, names_of, wants_projections
 from stream_monitor.events.prediction import Decoded, decode_events
+from stream_monitor.events.segments import segment_columns, there
 from stream_monitor.processors.parts import asked
 from stream_monitor.processors.progress import Progress
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_columns
 from stream_monitor.windows.increments import EXPIRED, ON_TIME, Increments, RawRows, WatermarkRecord
 from stream_monitor.windows.panes import NEVER, floor_to
+from stream_monitor.windows.slicing import Slicing
 
 GROUP_HEADER = "sm-group"
 """Header of a summary: whose it is. Groups that share the topic do not judge each other's rows."""
@@ -228,11 +230,21 @@ class ObservePartition:
             rows: slice | IntArray = slice(None)
             if len(choices) > 1:
                 rows = np.flatnonzero((which == of_baseline) & (under == of_settings))
-            columns, vectors = (
-                ({}, {}) if of_baseline == _NO_BINS else _wanted(batch, settings, baseline, rows)
+            columns, vectors, segments = (
+                ({}, {}, {}) if of_baseline == _NO_BINS else _wanted(batch, settings, baseline, rows)
             )
             yield self._one(
-                batch, columns, vectors, baseline, settings, pane[rows], mark[rows], rows, first, last
+                batch,
+                columns,
+                vectors,
+                segments,
+                baseline,
+                settings,
+                pane[rows],
+                mark[rows],
+                rows,
+                first,
+                last,
             )
 
     def _one(
@@ -240,6 +252,7 @@ class ObservePartition:
         batch: EventBatch,
         columns: dict[str, Column],
         vectors: dict[str, VectorColumn],
+        segments: dict[str, Column],
         baseline: Baseline | None,
         settings: ResolvedModel,
         pane: IntArray,
@@ -260,11 +273,11 @@ class ObservePartition:
         skip: list[str] = []
         if baseline is not None and (selected is not None or settings.texts):
             skip = [p.name for p in baseline.features if not asked(settings, p.name)]
-        binned = bin_columns(baseline, columns, slots, latency, skip)
+        binned = bin_columns(baseline, columns, slots, latency, skip, segments)
         errors = np.zeros(len(panes), np.int64)
         if batch.error is not None:
             errors = slots.sum(batch.error[rows].astype(np.int64))
-        raw = self._raw(baseline, columns, vectors, slots, offset, batch.position[rows])
+        raw = self._raw(baseline, columns, vectors, segments, slots, offset, batch.position[rows])
         return Increments(
             model=batch.model,
             version=batch.version,
@@ -289,6 +302,7 @@ class ObservePartition:
         baseline: Baseline | None,
         columns: dict[str, Column],
         vectors: dict[str, VectorColumn],
+        segments: dict[str, Column],
         slots: Slots,
         offset: IntArray,
         position: IntArray,
@@ -307,8 +321,8 @@ class ObservePartition:
             )
         }
         if baseline is not None:
-            vectors = {}
-        if not left and not vectors:
+            vectors, segments = {}, {}
+        if not left and not vectors and not there(segments, len(offset)).any():
             return None
         names = {name.removesuffix(CATEGORY_READING) for name in left}
         if len(names) > self._config.limits.max_features:
@@ -318,13 +332,13 @@ class ObservePartition:
             left = {name: c for name, c in left.items() if name.removesuffix(CATEGORY_READING) in names}
         cells = sum(len(column.values) for column in vectors.values())
         self.raw_rows += len(offset) + cells // _CELLS_PER_ROW
-        return RawRows(slots.of_row, offset, position, left, vectors)
+        return RawRows(slots.of_row, offset, position, left, vectors, segments)
 
 
 def _wanted(
     batch: EventBatch, settings: ResolvedModel, baseline: Baseline | None, rows: slice | IntArray
-) -> tuple[dict[str, Column], dict[str, VectorColumn]]:
-    """The features that config asks for, derived ones among them, and embeddings to learn directions of.
+) -> tuple[dict[str, Column], dict[str, VectorColumn], dict[str, Column]]:
+    """The features that config asks for, derived ones among them; embeddings to learn of; segments.
 
     Predictions always. From here on there are no texts.
     """
@@ -342,11 +356,18 @@ def _wanted(
         if wants_projections(settings.selected, name)
     }
     derived = derive(columns, vectors, texts, baseline)
-    return {
-        name: column
-        for name, column in derived.items()
-        if asked(settings, name.removesuffix(CATEGORY_READING))
-    }, {name: column.up_to(MAX_LENGTH) for name, column in vectors.items()}
+    kept = {n: c for n, c in derived.items() if asked(settings, n.removesuffix(CATEGORY_READING))}
+    short = {name: column.up_to(MAX_LENGTH) for name, column in vectors.items()}
+    return kept, short, _segments(batch, settings, baseline, rows)
+
+
+def _segments(
+    batch: EventBatch, settings: ResolvedModel, baseline: Baseline | None, rows: slice | IntArray
+) -> dict[str, Column]:
+    """What tells rows apart: all that is asked for where nothing is known yet, else what has slices."""
+    names = settings.segments if baseline is None else sorted(Slicing.of(baseline).segments)
+    found = segment_columns(batch, names) if names else {}
+    return {name: column if isinstance(rows, slice) else column.take(rows) for name, column in found.items()}
 
 
 def _holding(first_panes: Sequence[int], times: IntArray) -> IntArray:

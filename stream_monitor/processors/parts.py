@@ -9,16 +9,18 @@ their pane is judged under, a feature that it did not ask for is not counted, as
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_monitor.baselines.derived import derive
-from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.profile import Baseline, Pair, Within
 from stream_monitor.config import ResolvedModel
 from stream_monitor.events.columns import MISSING, CategoryColumn, Column, is_prediction
 from stream_monitor.events.derived import TEXT_PARTS, names_of, selects
+from stream_monitor.events.segments import there as segments_there
 from stream_monitor.windows.binning import CATEGORY_READING, Slots, bin_columns
 from stream_monitor.windows.increments import Increments, RawRows
 from stream_monitor.windows.tally import Tally
@@ -38,11 +40,18 @@ def asked(settings: ResolvedModel, name: str) -> bool:
 
 
 def judged(baseline: Baseline, settings: ResolvedModel) -> Baseline | None:
-    """The baseline less the profiles of features that are not asked for; None if that leaves none."""
+    """The baseline less what is not asked for, features or segments; None if that leaves no feature."""
     kept = {profile.name for profile in baseline.features if asked(settings, profile.name)}
-    if len(kept) == len(baseline.features):
-        return baseline
-    return baseline.only(kept) if kept else None
+    if not kept:
+        return None
+    if len(kept) < len(baseline.features):
+        baseline = baseline.only(kept)
+    slices = tuple(
+        one
+        for one in baseline.slices
+        if not isinstance(one.of, Within) or one.of.segment in settings.segments
+    )
+    return baseline if len(slices) == len(baseline.slices) else replace(baseline, slices=slices)
 
 
 def newcomers(raw: RawRows, target: Baseline | None) -> list[str]:
@@ -63,8 +72,8 @@ def tally_of(part: Increments, made_under: Baseline | None, target: Baseline | N
     total = counted.relayout(target)
     if target is not None:
         unasked = _unasked(target, part.selected, made_under, raw)
-        columns = derive(raw.columns, raw.vectors, (), target)
-        _fill(total, target, columns, len(raw), skip={*_names(made_under), *unasked})
+        derived = replace(raw, columns=derive(raw.columns, raw.vectors, (), target))
+        _fill(total, target, derived, skip={*_names(made_under), *unasked})
         for name in unasked:
             total.add_unasked(name, len(raw))
     for name in newcomers(raw, target):
@@ -86,10 +95,25 @@ def carried(counted: Tally, target: Baseline | None, selected: tuple[str, ...] |
     unasked = _unasked(target, selected, counted.baseline)
     if total is not counted:
         held = {*_names(counted.baseline), *unasked}
-        total.add_missing([p.name for p in target.features if p.name not in held], counted.rows)
+        lacked = [p.name for p in target.features if p.name not in held]
+        total.add_missing(lacked + _pairs_lacked(target, counted.baseline, unasked), counted.rows)
     for name in unasked:
         total.add_unasked(name, counted.rows)
     return total
+
+
+def _pairs_lacked(target: Baseline, made_under: Baseline | None, unasked: Collection[str]) -> list[str]:
+    """Pairs that rows counted under another baseline lacked, because they lacked one of the two."""
+    held = _names(made_under)
+    known = () if made_under is None else made_under.places
+    return [
+        profile.name
+        for profile in target.slices
+        if isinstance(profile.of, Pair)
+        and profile.name not in known
+        and not held >= set(profile.of.parents)
+        and not set(unasked) & set(profile.of.parents)
+    ]
 
 
 def _unasked(
@@ -121,15 +145,13 @@ def _underived(target: Baseline, made_under: Baseline | None, raw: RawRows | Non
     return [name for name in names if name in target.index]
 
 
-def _names(baseline: Baseline | None) -> Collection[str]:
-    return () if baseline is None else baseline.index.keys()
+def _names(baseline: Baseline | None) -> AbstractSet[str]:
+    return frozenset() if baseline is None else baseline.index.keys()
 
 
-def _fill(
-    total: Tally, target: Baseline, columns: dict[str, Column], rows: int, skip: Collection[str]
-) -> None:
-    slots = Slots.build(np.zeros(rows, np.int32), 1)
-    binned = bin_columns(target, columns, slots, None, skip)
+def _fill(total: Tally, target: Baseline, raw: RawRows, skip: Collection[str]) -> None:
+    slots = Slots.build(np.zeros(len(raw), np.int32), 1)
+    binned = bin_columns(target, raw.columns, slots, None, skip, raw.segments)
     total.counts[binned.entry_bin] += binned.entry_count
     total.sums += binned.sums[0]
     total.squares += binned.squares[0]
@@ -162,27 +184,30 @@ def with_texts(part: Increments, texts: Collection[str]) -> Increments:
     return replace(part, raw=replace(raw, columns=derive(raw.columns, {}, texts, None)))
 
 
-def to_learn(part: Increments, names: list[str], *, vectors: bool) -> RawRows | None:
+def to_learn(part: Increments, names: list[str], *, first: bool) -> RawRows | None:
     """The raw rows of a one-slot part that have a value of one of `names`; None if no row has.
 
     What is taken is told by values, not by columns: rows that were read together must not make
-    each other learnable. `vectors`: embeddings are wanted too.
+    each other learnable. `first`: nothing is known yet, so embeddings are wanted too, and rows that
+    have a segment alone: in it they lack all features.
     """
     raw = part.raw
     if raw is None:
         return None
     wanted = set(names)
     there = {name: _there(column) for name, column in raw.columns.items() if name in wanted}
-    embeddings = {name: column for name, column in raw.vectors.items() if vectors and column.lengths.any()}
+    embeddings = {name: column for name, column in raw.vectors.items() if first and column.lengths.any()}
     kept = {name for name, rows in there.items() if rows.any()}
-    if not kept and not embeddings:
-        return None
     either = [there[name] for name in kept] + [column.lengths > 0 for column in embeddings.values()]
-    rows = np.flatnonzero(np.logical_or.reduce(either))
+    apart = raw.segments if first else {}
+    rows = np.flatnonzero(np.logical_or.reduce([*either, segments_there(apart, len(raw))]))
+    if not len(rows):
+        return None
     columns = {
         name: column.take(rows)
         for name, column in raw.columns.items()
         if name.removesuffix(CATEGORY_READING) in kept
     }
     embeddings = {name: column.take(rows) for name, column in embeddings.items()}
-    return RawRows(raw.slot[rows], raw.offset[rows], raw.position[rows], columns, embeddings)
+    apart = {name: column.take(rows) for name, column in apart.items()}
+    return RawRows(raw.slot[rows], raw.offset[rows], raw.position[rows], columns, embeddings, apart)

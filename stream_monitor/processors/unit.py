@@ -196,7 +196,7 @@ class Unit:
             tally.add(tally_of(part, self._known(part.baseline), self.baseline))
             assert part.raw is not None
             unknown = [n for n in newcomers(part.raw, self.whole) if asked(self.settings, n)]
-            raw = to_learn(part, unknown, vectors=self.whole is None)
+            raw = to_learn(part, unknown, first=self.whole is None)
             if raw is not None:
                 learnt.append((part.partition, raw))
         self._drop_unasked(tally)
@@ -280,6 +280,7 @@ class Unit:
         self.alarms.incidents.resolve_after = settings.resolve_after
         self.learner.wanted = settings.learn.events
         self.learner.texts = settings.texts
+        self.learner.segments = settings.segments
         if self.whole is None:
             return
         old, watched = self.monitor, judged(self.whole, settings)

@@ -8,7 +8,7 @@ over rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,10 @@ from stream_monitor.baselines.profile import Baseline
 from stream_monitor.events.columns import Column, FloatArray, IntArray, NumberColumn
 from stream_monitor.events.rows import category_name
 from stream_monitor.sketches.quantile import keys as sketch_keys
+from stream_monitor.windows.slicing import DENSE_SPAN, SliceCounter, Slicing
 
 CATEGORY_READING = category_name("")
 """Suffix of a mixed column's second reading: its strings."""
-
-_DENSE_SPAN = 1 << 18  # beyond this many cells a sort is cheaper than a bincount
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +93,12 @@ def bin_columns(
     slots: Slots,
     latency_ms: FloatArray | None,
     skip: Collection[str] = (),
+    segments: Mapping[str, Column] | None = None,
 ) -> Binned:
     """Bin `columns` (each of n rows) under `baseline`, slot by slot.
 
-    A feature without a column is missing in every row; those in `skip` are left at zero.
+    A feature without a column is missing in every row; those in `skip` are left at zero, and so
+    are slices of them. `segments` are what tells rows apart (`events.segments`).
     """
     features = () if baseline is None else baseline.features
     count = slots.count
@@ -109,6 +110,9 @@ def bin_columns(
     sketches: list[tuple[IntArray, int, IntArray, IntArray]] = []  # slot, feature, key, count
     rows_of_slot = np.diff(np.r_[slots.starts, len(slots.of_row)])
     everywhere = np.arange(count)
+    slicer = None
+    if baseline is not None and baseline.slices:
+        slicer = SliceCounter(Slicing.of(baseline), slots.of_row, rows_of_slot, segments or {})
     for i, profile in enumerate(features):
         if baseline is None or profile.name in skip:
             continue
@@ -116,8 +120,12 @@ def bin_columns(
         column = reading(columns, profile.name, profile.kind)
         if column is None:
             entries.append((everywhere, np.full(count, offset), rows_of_slot))  # bin 0: missing
+            if slicer is not None:
+                slicer.add(i, None, profile.n_bins)
             continue
         bins = profile.bin(column)
+        if slicer is not None:
+            slicer.add(i, bins, profile.n_bins)
         slot, at, n = _count(slots, bins, profile.n_bins)
         entries.append((slot, at + offset, n))
         if profile.kind == "number" and isinstance(column, NumberColumn):
@@ -129,6 +137,8 @@ def bin_columns(
                 low[:, i] = np.fmin(slots.low(column.values), np.inf)
                 high[:, i] = np.fmax(slots.high(column.values), -np.inf)
             sketches.append(_sketch(slots, column.values, i))
+    if slicer is not None:
+        entries += slicer.finish()
     if latency_ms is not None:
         sketches.append(_sketch(slots, latency_ms, len(features)))
     return _assemble(entries, sketches, sums, squares, low, high)
@@ -158,7 +168,7 @@ def _sketch(slots: Slots, values: FloatArray, feature: int) -> tuple[IntArray, i
     else:
         slot = slots.of_row if present.all() else slots.of_row[present]
         cell = slot.astype(np.int64) * span + (keys - base)
-    if slots.count * span <= max(_DENSE_SPAN, 4 * len(cell)):
+    if slots.count * span <= max(DENSE_SPAN, 4 * len(cell)):
         counts = np.bincount(cell)
         at = np.flatnonzero(counts)
         n = counts[at]

@@ -15,7 +15,7 @@ F features of the baseline, N raw rows, E and S entries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +47,8 @@ EXPIRED = NEVER
 class RawRows:
     """Rows that wait for a profile: slot (N,), offset (N,), position (N,), columns by name.
 
-    Texts are none of them. `vectors` are embeddings, which the baseline that is learned has directions of.
+    Texts are none of them. `vectors` are embeddings, which the baseline that is learned has directions of,
+    `segments` readings of what tells the rows apart (`events.segments`).
     """
 
     slot: NDArray[np.int32]
@@ -55,6 +56,7 @@ class RawRows:
     position: IntArray
     columns: dict[str, Column]
     vectors: dict[str, VectorColumn] = field(default_factory=dict)
+    segments: dict[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.slot)
@@ -107,25 +109,17 @@ class Increments:
         }
         arrays: dict[str, codec.Array] = {name: codec.narrow(getattr(self, name)) for name in _ARRAYS}
         if self.raw is not None:
-            described: list[list[Any]] = []
             arrays["raw.slot"], arrays["raw.offset"] = self.raw.slot, self.raw.offset
             arrays["raw.position"] = self.raw.position
-            for i, (name, column) in enumerate(sorted(self.raw.columns.items())):
-                if isinstance(column, NumberColumn):
-                    described.append([name, None])
-                    arrays[f"raw.{i}"] = column.values
-                    if column.mistyped is not None:
-                        arrays[f"raw.{i}.mistyped"] = column.mistyped
-                else:
-                    described.append([name, list(column.categories)])
-                    arrays[f"raw.{i}"] = column.codes
-            meta["raw"] = described
+            meta["raw"] = _describe("raw", self.raw.columns, arrays)
             if self.raw.vectors:  # not named where there are none: older workers know nothing of it
                 meta["vectors"] = sorted(self.raw.vectors)
                 for i, name in enumerate(meta["vectors"]):
                     column_of = self.raw.vectors[name]
                     arrays[f"vector.{i}"] = column_of.values
                     arrays[f"vector.{i}.lengths"] = codec.narrow(column_of.lengths)
+            if self.raw.segments:
+                meta["segments"] = _describe("segment", self.raw.segments, arrays)
         return codec.pack(meta, arrays)
 
     def split(self, max_bytes: int) -> Iterator[bytes]:
@@ -189,12 +183,6 @@ class Increments:
         try:
             raw = None
             if meta["raw"] is not None:
-                columns: dict[str, Column] = {}
-                for i, (name, categories) in enumerate(meta["raw"]):
-                    if categories is None:
-                        columns[name] = NumberColumn(arrays[f"raw.{i}"], arrays.get(f"raw.{i}.mistyped"))
-                    else:
-                        columns[name] = CategoryColumn(arrays[f"raw.{i}"], tuple(categories))
                 vectors = {
                     name: VectorColumn(
                         arrays[f"vector.{i}"].astype("<f4", copy=False),
@@ -203,7 +191,12 @@ class Increments:
                     for i, name in enumerate(meta.get("vectors", ()))  # absent in records of older workers
                 }
                 raw = RawRows(
-                    arrays["raw.slot"], arrays["raw.offset"], arrays["raw.position"], columns, vectors
+                    arrays["raw.slot"],
+                    arrays["raw.offset"],
+                    arrays["raw.position"],
+                    _columns("raw", meta["raw"], arrays),
+                    vectors,
+                    _columns("segment", meta.get("segments", ()), arrays),  # of older workers neither
                 )
             first, last, part = meta["range"]
             selected = meta.get("selected")  # absent in records of older workers
@@ -241,7 +234,34 @@ def _take_raw(raw: RawRows, rows: Any, base: int) -> RawRows:
         raw.position[rows],
         {name: column.take(rows) for name, column in raw.columns.items()},
         {name: column.take(rows) for name, column in raw.vectors.items()},
+        {name: column.take(rows) for name, column in raw.segments.items()},
     )
+
+
+def _describe(prefix: str, columns: Mapping[str, Column], arrays: dict[str, codec.Array]) -> list[list[Any]]:
+    """Put columns into `arrays`; their names, and the categories of those that are no numbers."""
+    described: list[list[Any]] = []
+    for i, (name, column) in enumerate(sorted(columns.items())):
+        if isinstance(column, NumberColumn):
+            described.append([name, None])
+            arrays[f"{prefix}.{i}"] = column.values
+            if column.mistyped is not None:
+                arrays[f"{prefix}.{i}.mistyped"] = column.mistyped
+        else:
+            described.append([name, list(column.categories)])
+            arrays[f"{prefix}.{i}"] = column.codes
+    return described
+
+
+def _columns(prefix: str, described: Any, arrays: Mapping[str, codec.Array]) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for i, (name, categories) in enumerate(described):
+        values = arrays[f"{prefix}.{i}"]
+        if categories is None:
+            columns[name] = NumberColumn(values, arrays.get(f"{prefix}.{i}.mistyped"))
+        else:
+            columns[name] = CategoryColumn(values, tuple(categories))
+    return columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,9 +193,9 @@ class Tally:
         return [*profiled, *(name for name in self.present() if name not in profiled)]
 
     def add_missing(self, names: Collection[str], rows: int) -> None:
-        """Count `rows` rows (in the sum already) as lacking the features `names`."""
+        """Count `rows` rows (in the sum already) as lacking what `names` profiles are of."""
         assert self.baseline is not None
-        at = [int(self.baseline.offsets[self.baseline.index[name]]) + MISSING_BIN for name in names]
+        at = [int(self.baseline.offsets[self.baseline.places[name]]) + MISSING_BIN for name in names]
         self.counts[at] += rows
 
     def add_unasked(self, name: str, rows: int) -> None:
