@@ -23,11 +23,16 @@ State = Literal["opened", "joined", "resolved", "transient"]
 
 DRIFT = frozenset({"FeatureDrift", "PredictionDrift"})
 """Kinds of trouble that the whole distribution shows, not one rate."""
-_ALERTNAMES = {"missing": "MissingValues", "out_of_range": "OutOfRangeValues", "unseen": "UnseenValues"}
+_ALERTNAMES = {
+    "missing": "MissingValues",
+    "out_of_range": "OutOfRangeValues",
+    "unseen": "UnseenValues",
+    "agreement": "JointDrift",
+}
 
 
 def alertname(feature: str, channel: str) -> str:
-    """The kind of trouble that a channel shows."""
+    """The kind of trouble that a channel shows; of a slice within a segment `feature` is the parent."""
     return _ALERTNAMES.get(channel) or ("PredictionDrift" if is_prediction(feature) else "FeatureDrift")
 
 
@@ -53,6 +58,9 @@ class Episode:
     """It opened in the past, and nothing live has been told of it yet."""
     words: str = ""
     """What changed, in a sentence; empty where no figures could be given."""
+    parent: str = ""
+    segment: str = ""
+    """Of a slice within a segment, as in `Detection`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Incidents:
         """Take the detections of one moment, strongest first; `backfill` if it belongs to the past."""
         told = []
         for detection in detections:
-            name = alertname(detection.feature, detection.channel)
+            name = alertname(detection.parent or detection.feature, detection.channel)
             known = self.episodes.get((detection.feature, name))
             if known is not None:
                 _agree(known, detection)
@@ -107,6 +115,8 @@ class Incidents:
                 rows=detection.rows,
                 confirmed=detection.window is not None,
                 backfill=backfill,
+                parent=detection.parent,
+                segment=detection.segment,
             )
             self.episodes[detection.feature, name] = episode
             told.append(Transition(episode, state, detection.time, backfill=backfill))

@@ -41,9 +41,11 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
         "alertname": episode.alertname,
         "model": context.model,
         "version": context.version,
-        "feature": episode.feature,
+        "feature": episode.parent or episode.feature,
         "severity": SEVERITY,
     }
+    if episode.segment:
+        labels["segment"] = episode.segment
     fingerprint = hashlib.sha256(
         "\x1f".join(f"{k}\x1e{v}" for k, v in sorted(labels.items())).encode()
     ).hexdigest()[:16]
@@ -81,7 +83,8 @@ def _against(statistic: float, threshold: float) -> str:
 
 def _summary(episode: Episode, context: AlertContext) -> str:
     words = episode.words or PLAIN.get(episode.channel, episode.channel)
-    return f"{context.model} {context.version}: {episode.feature}: {words}"
+    about = f"{episode.parent} where {episode.segment}" if episode.segment else episode.feature
+    return f"{context.model} {context.version}: {about}: {words}"
 
 
 def _description(transition: Transition) -> str:

@@ -3,11 +3,12 @@
 its values are higher (median 52,310 in the baseline, 61,480 now)
 its values are higher (median 45.27 in the baseline, 49.72 now; 22% lie above 86.3 now, 0% did)
 values are missing more often (1.2% in the baseline, 34% now)
+the two no longer move together as they did (they agreed in 83% of rows in the baseline, in 52% now)
 """
 
 from __future__ import annotations
 
-from stream_monitor.detectors.channels import RATES
+from stream_monitor.detectors.channels import AGREEMENT, RATES
 from stream_monitor.monitors.change import Change
 from stream_monitor.monitors.figures import apart, number, percent
 
@@ -32,6 +33,7 @@ PLAIN = {
     "missing": "the share of missing values changed",
     "out_of_range": "the share of values outside the baseline's range changed",
     "unseen": "the share of values that the baseline never saw changed",
+    "agreement": "the two no longer move together as they did",
 }
 """By channel, where no figures can be given."""
 
@@ -44,6 +46,10 @@ def words_of(channel: str, change: Change, rose: bool | None, *, numbers: bool =
     before, after = change.baseline, change.current
     if before is None or after is None:
         return PLAIN[channel]
+    if channel == AGREEMENT:
+        assert isinstance(before, float)
+        assert isinstance(after, float)
+        return _agreement(before, after)
     if channel in RATES:
         assert isinstance(before, float)
         assert isinstance(after, float)
@@ -56,6 +62,15 @@ def words_of(channel: str, change: Change, rose: bool | None, *, numbers: bool =
     if change.measure == "share":
         return f"{_share_of(channel)} ({_part(change.of)}: {_shares(before, after)})"
     return _location(change, before, after, rose)
+
+
+def _agreement(before: float, after: float) -> str:
+    """Whether two features lie on the same side of their medians: they may also move against each other."""
+    how = "together" if before >= 0.5 else "against each other"
+    closer = (after > before) == (before >= 0.5)
+    text = f"the two move more closely {how}" if closer else f"the two no longer move {how} as they did"
+    then, now = apart(percent, before, after)
+    return f"{text} (they agreed in {then} of rows in the baseline, in {now} now)"
 
 
 def _location(change: Change, before: float, after: float, rose: bool | None) -> str:

@@ -17,18 +17,29 @@ SCHEMA = "stream-monitor/alert/v1"
 
 State = Literal["opened", "joined", "resolved", "transient"]
 
-ALERTNAMES = ("FeatureDrift", "PredictionDrift", "MissingValues", "OutOfRangeValues", "UnseenValues")
+ALERTNAMES = (
+    "FeatureDrift",
+    "PredictionDrift",
+    "MissingValues",
+    "OutOfRangeValues",
+    "UnseenValues",
+    "JointDrift",
+)
 """All kinds of trouble there are: what the schema lists for `labels.alertname`."""
 
 
-class Labels(msgspec.Struct, frozen=True):
-    """What identifies an alert: equal labels, equal fingerprint."""
+class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What identifies an alert: equal labels, equal fingerprint.
+
+    `segment` (`region=EU`) is empty where the alert is about all rows.
+    """
 
     alertname: str
     model: str
     version: str
     feature: str
     severity: str
+    segment: str = ""
 
 
 class Annotations(msgspec.Struct, frozen=True):

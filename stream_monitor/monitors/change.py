@@ -11,6 +11,7 @@ same integer counts follow, by what the channel is about:
     distribution           baseline, a value, a category
     missing, out_of_range, the share itself
     unseen
+    agreement              the share of rows whose two values lie on the same side of their medians
 
 It decides nothing.
 """
@@ -30,7 +31,8 @@ from stream_monitor.baselines.profile import (
     UNSEEN_BIN,
     FeatureProfile,
 )
-from stream_monitor.detectors.channels import RATES
+from stream_monitor.baselines.slices import AGREE
+from stream_monitor.detectors.channels import AGREEMENT, RATES
 from stream_monitor.events.columns import IntArray
 from stream_monitor.monitors.figures import number
 from stream_monitor.windows.panes import rfc3339
@@ -94,6 +96,16 @@ def rate_change(
     hits = dict(zip(RATES, (int(counts[0]), outside, int(counts[UNSEEN_BIN])), strict=True))
     share = hits[channel] / max(1, profile.rows)
     return Change("share", channel, share, current, None, rows, rfc3339(start), rfc3339(end))
+
+
+def agreement_change(profile: FeatureProfile, counts: IntArray, start: int, end: int) -> Change:
+    """Of a pair: in which share of the rows that have both its two values lay on the same side."""
+    shares = [
+        int(own[list(AGREE)].sum()) / held if (held := int(own[FIRST_VALUE_BIN:].sum())) else None
+        for own in (profile.counts, counts)
+    ]
+    rows = int(counts[FIRST_VALUE_BIN:].sum())
+    return Change("share", AGREEMENT, shares[0], shares[1], None, rows, rfc3339(start), rfc3339(end))
 
 
 def curve_change(profile: FeatureProfile, channel: str, counts: IntArray, start: int, end: int) -> Change:

@@ -25,6 +25,10 @@ class Detection:
     current_mean: float | None
     window: dict[str, Any] | None = None  # start, end, rows, x2, threshold of a window test
     source: dict[str, list[int]] = field(default_factory=dict)
+    parent: str = ""
+    """Within a segment: the feature; `feature` is the slice's name then."""
+    segment: str = ""
+    """`region=EU`, or empty."""
 
     @property
     def rose(self) -> bool | None:

@@ -153,11 +153,16 @@ class DriftMonitor:
         statistic: float,
         threshold: float,
     ) -> Detection:
-        feature, name = self.channels.names[channel]
+        profile, name = (
+            self.baseline.profiles[self.channels.feature[channel]],
+            self.channels.names[channel][1],
+        )
         onset = self._onset.of(channel)
         offset = 0.0 if self._moment is None else float(self._moment.offset[channel])
         return Detection(
-            feature=feature,
+            feature=profile.name,
+            parent=profile.feature if profile.segment else "",
+            segment=profile.segment,
             channel=name,
             detector=detector,
             time=end,

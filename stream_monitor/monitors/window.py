@@ -26,7 +26,7 @@ from stream_monitor.monitors.reference import View
 from stream_monitor.monitors.seasons import Seasons
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.windows.panes import duration_name, rfc3339
-from stream_monitor.windows.tumbling import Extended
+from stream_monitor.windows.tumbling import MEMORY, Extended, TumblingWindow
 
 SHARE = "window"
 """Name of these tests in the alert budget: one share for all lengths."""
@@ -55,7 +55,8 @@ class Blame(NamedTuple):
 class WindowMonitor:
     """The window test of one (model version, baseline), its scores for show, its word on episodes.
 
-    `needed` is how many rows a window must reach back for.
+    `needed` is how many rows a window must reach back for, `memory` how many must be remembered so
+    that episodes of slices can end.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class WindowMonitor:
         # Not for slices: a window that waits for a rare segment would be late for everything else.
         features = len(baseline.features)
         self.needed = int(self.window.needed_rows[:features].max()) if features else 0
+        self.memory = _memory(baseline, self.window.needed_rows)
 
     def retune(self, view: View) -> None:
         """Go on against a reference that has moved."""
@@ -171,8 +173,11 @@ class WindowMonitor:
         sources: Mapping[int, tuple[int, int]],
         blame: Blame,
     ) -> Detection:
+        profile = self.baseline.profiles[i]
         return Detection(
-            feature=self.baseline.profiles[i].name,
+            feature=profile.name,
+            parent=profile.feature if profile.segment else "",
+            segment=profile.segment,
             channel=blame.channel,
             detector=f"window-{duration_name(length)}",
             time=seen.end,
@@ -214,6 +219,18 @@ class WindowMonitor:
             drifted=drifted,
         )
 
+    def reach(self, window: TumblingWindow, feature: str, since: int, rows: int) -> int:
+        """How many of the newest blocks tell of an episode: with the `rows` that its detection rested on.
+
+        Fewer could not show what it saw; a slice's are its own. 0 where there is none yet.
+        """
+        i = self.baseline.places.get(feature, -1)
+        if i < len(self.baseline.features):
+            return window.reach(since, min(max(rows, window.needed), MEMORY * window.needed))
+        needed = int(self.window.needed_rows[i])
+        bins = int(self.baseline.offsets[i]), int(self.baseline.offsets[i + 1])
+        return window.reach(since, min(max(rows, needed), MEMORY * needed), bins)
+
     def holds(self, feature: str, channel: str, seen: Look, *, whole: bool) -> bool | None:
         """Whether a window still shows a feature's trouble; None if it is too small to say.
 
@@ -229,6 +246,16 @@ class WindowMonitor:
         if any(seen.off[c] for c in of_feature if self.channels.names[c][1] == channel):
             return True
         return whole and bool(seen.drifted[i])
+
+
+def _memory(baseline: Baseline, needed: IntArray) -> int:
+    """Rows in which every slice is expected to have twice what the window test needs of it."""
+    rows = 0.0
+    for profile, least in zip(baseline.profiles, needed.tolist(), strict=True):
+        if profile.of is not None and profile.rows:
+            parent = baseline.profiles[baseline.places[profile.of.parents[0]]]
+            rows = max(rows, 2.0 * least * parent.rows / profile.rows)
+    return int(rows)
 
 
 def _relative(share: FloatArray, pooled: FloatArray) -> FloatArray:

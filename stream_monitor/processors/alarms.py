@@ -17,7 +17,7 @@ from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.window import Look
 from stream_monitor.processors.explain import Seen, explain
 from stream_monitor.records import Output
-from stream_monitor.windows.tumbling import MEMORY, Block, TumblingWindow
+from stream_monitor.windows.tumbling import Block, TumblingWindow
 
 
 class Alarms:
@@ -91,9 +91,7 @@ def _dirty(
     episode: Episode, window: TumblingWindow, monitor: DriftMonitor, looks: dict[int, Look]
 ) -> bool | None:
     """Whether the newest blocks still show an episode's trouble; None where they have too few rows to say."""
-    # As many rows as the detection rested on: fewer could not show what it saw.
-    wanted = min(max(episode.rows, window.needed), MEMORY * window.needed)
-    size = window.reach(episode.since, wanted)
+    size = monitor.windows.reach(window, episode.feature, episode.since, episode.rows)
     if not size:
         return None
     if size not in looks:

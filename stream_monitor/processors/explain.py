@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from stream_monitor.alerting.episodes import Episode, Transition, alertname
 from stream_monitor.alerting.words import words_of
 from stream_monitor.baselines.profile import Baseline
-from stream_monitor.detectors.channels import RATES
-from stream_monitor.monitors.change import curve_change, rate_change
+from stream_monitor.detectors.channels import AGREEMENT, RATES
+from stream_monitor.monitors.change import agreement_change, curve_change, rate_change
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.windows.tumbling import Extended
 
@@ -20,7 +20,8 @@ def explain(baseline: Baseline, told: Iterable[Transition], found: Iterable[Dete
     """For each episode that opens, from the detection (one of `found`) that opened it."""
     strongest: dict[tuple[str, str], Detection] = {}
     for detection in found:
-        strongest.setdefault((detection.feature, alertname(detection.feature, detection.channel)), detection)
+        name = alertname(detection.parent or detection.feature, detection.channel)
+        strongest.setdefault((detection.feature, name), detection)
     for transition in told:
         episode = transition.episode
         _explain(baseline, episode, strongest[episode.feature, episode.alertname], seen)
@@ -35,7 +36,8 @@ def _explain(baseline: Baseline, episode: Episode, detection: Detection, seen: S
     else:
         shown = seen(detection.since)
         counts = shown.counts[baseline.offsets[i] : baseline.offsets[i + 1]]
-        change = curve_change(profile, channel, counts, shown.start, shown.end)
+        of = agreement_change(profile, counts, shown.start, shown.end) if channel == AGREEMENT else None
+        change = of or curve_change(profile, channel, counts, shown.start, shown.end)
     episode.detection["change"] = change.evidence
     any_number = profile.kind == "number" and profile.form == "quantiles"
     episode.words = words_of(channel, change, detection.rose, numbers=any_number)

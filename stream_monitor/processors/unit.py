@@ -105,7 +105,8 @@ class Unit:
             return None
 
     def _window(self, length: int, since: int = NEVER) -> TumblingWindow:
-        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, self._needed(), since)
+        needed, memory = self._needed()
+        return TumblingWindow(length, self.settings.allowed_lateness, self.baseline, needed, since, memory)
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────
 
@@ -257,10 +258,11 @@ class Unit:
         self.baseline = judged(self.whole, self.settings)
         self.monitor = None if self.baseline is None else self._try_monitor(self.baseline)
         for window in self.windows:
-            window.relayout(self.baseline, self._needed())
+            window.relayout(self.baseline, *self._needed())
 
-    def _needed(self) -> int:
-        return 0 if self.monitor is None else self.monitor.windows.needed
+    def _needed(self) -> tuple[int, int]:
+        """Rows that windows reach back for, and rows that they remember at least."""
+        return (0, 0) if self.monitor is None else (self.monitor.windows.needed, self.monitor.windows.memory)
 
     def _drop_unasked(self, tally: Tally) -> None:
         """Of features that are not watched nothing is shown; what other workers read of them goes."""

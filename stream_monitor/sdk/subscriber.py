@@ -49,7 +49,7 @@ class AlertSubscriber:
     `group` is the consumer group: Kafka remembers its place, and subscribers of one group share
     the partitions. A new group begins at the end of the topic (`from_beginning`: with what is
     there). `models`, `alertnames` ("FeatureDrift", "PredictionDrift", "MissingValues",
-    "OutOfRangeValues", "UnseenValues") and `statuses` ("firing", "resolved") choose alerts;
+    "OutOfRangeValues", "UnseenValues", "JointDrift") and `statuses` ("firing", "resolved") choose alerts;
     None means all, also kinds of trouble that only later versions know. Alerts about the past
     that a first start found (`backfill`) are passed over unless `include_backfill`.
 

@@ -50,6 +50,10 @@ class Block:
         """Whether it can be corrected."""
         return self.tally is not None or self.packed is not None
 
+    def rows_in(self, first: int, end: int) -> int:
+        """Rows in the flat bins from `first` to before `end`."""
+        return int(self.counts[slice(*np.searchsorted(self.at, (first, end)))].sum())
+
     def pack(self) -> bytes:
         """Put the tally away, encoded."""
         if self.packed is None:
@@ -75,16 +79,26 @@ class Extended:
 
 
 class TumblingWindow:
-    """One window length of one model version. Blocks before `begin` (µs) are not its own."""
+    """One window length of one model version. Blocks before `begin` (µs) are not its own.
+
+    Blocks are remembered back to `MEMORY` times the `needed` rows, or to `memory` if that is more.
+    """
 
     def __init__(
-        self, length: int, retention: int, baseline: Baseline | None, needed: int, begin: int = NEVER
+        self,
+        length: int,
+        retention: int,
+        baseline: Baseline | None,
+        needed: int,
+        begin: int = NEVER,
+        memory: int = 0,
     ) -> None:
         self.length = length
         self.begin = begin
         self.retention = retention
         self.baseline = baseline
         self.needed = needed
+        self.memory = max(memory, MEMORY * needed)
         self.open_start: int | None = None
         self._open = Tally(baseline)
         self.blocks: deque[Block] = deque()
@@ -130,7 +144,7 @@ class TumblingWindow:
 
     def _forget(self, horizon: int) -> None:
         """Drop blocks that neither tests nor corrections will ask for again."""
-        spare = sum(b.rows for b in self.blocks) - MEMORY * self.needed
+        spare = sum(b.rows for b in self.blocks) - self.memory
         while self._from > 0 and self.blocks[0].start + self.length <= horizon:
             spare -= self.blocks[0].rows
             if spare < 0 and len(self.blocks) <= 2 * MAX_BLOCKS:
@@ -159,13 +173,16 @@ class TumblingWindow:
         newest = self.blocks[-1]
         return Extended(self.blocks[self._from].start, newest.start + self.length, self._rows, self._counts)
 
-    def reach(self, time: int, wanted: int) -> int:
-        """How many of the newest closed blocks hold `wanted` rows, none that began before `time`."""
+    def reach(self, time: int, wanted: int, bins: tuple[int, int] | None = None) -> int:
+        """How many of the newest closed blocks hold `wanted` rows, none that began before `time`.
+
+        With `bins` rows are those that fell into flat bins from the first to before the second.
+        """
         rows = size = 0
         for block in reversed(self.blocks):
             if block.start < time or rows >= wanted:
                 break
-            rows += block.rows
+            rows += block.rows if bins is None else block.rows_in(*bins)
             size += 1
         return size
 
@@ -261,7 +278,7 @@ class TumblingWindow:
             block.packed, {} if self.baseline is None else {self.baseline.hash: self.baseline}
         )
 
-    def relayout(self, baseline: Baseline | None, needed: int) -> None:
+    def relayout(self, baseline: Baseline | None, needed: int, memory: int = 0) -> None:
         """Go on under another baseline: counts of features with the same profile are kept."""
         keep = _kept_bins(self.baseline, baseline)
         self._open = self._open.relayout(baseline)
@@ -272,7 +289,7 @@ class TumblingWindow:
                 block.tally, block.packed = self._whole(block).relayout(baseline), None
                 if block is not self.blocks[-1]:
                     block.pack()
-        self.baseline, self.needed = baseline, needed
+        self.baseline, self.needed, self.memory = baseline, needed, max(memory, MEMORY * needed)
         self._counts = np.zeros(0 if baseline is None else baseline.total_bins, np.int64)
         for block in list(self.blocks)[self._from :]:
             self._counts[block.at] += block.counts
