@@ -81,7 +81,8 @@ class Segment:
         """The slices of one feature, whose rows fell into `bins` (n,).
 
         `numbers` (n,) and `panes` are the rows' panes, None where inflation cannot be estimated,
-        `shift` what the feature's season moves these by, which its slices have as well. A slice whose own cannot takes its parent's.
+        `shift` what the feature's season moves these by, which its slices have as well. A slice
+        whose own cannot takes its parent's.
         """
         if parent.name == self.name:
             return []  # its own value: nothing to watch

@@ -236,10 +236,10 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> str:
         value = found.default_factory()
     if isinstance(value, msgspec.Struct):
         return "see below"
-    if isinstance(value, tuple):
-        return f"`[{', '.join(item if isinstance(item, str) else duration_name(item) for item in value)}]`"
+    if isinstance(value, tuple) and value:
+        return f"`[{', '.join(duration_name(item) for item in value)}]`"
     if any(map(duration_rule, [hint, *typing.get_args(hint)])):
         return f"`{duration_name(value)}`"
-    if value is None or value in ("", {}):
+    if value is None or value in ("", {}, ()):
         return "none"
     return f"`{value}`"

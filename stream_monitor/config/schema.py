@@ -160,7 +160,7 @@ def _default(found: msgspec.structs.FieldInfo, hint: Any) -> dict[str, Any]:
     if value is msgspec.NODEFAULT:
         return {}  # a mapping: its keys have theirs
     if isinstance(value, tuple):
-        return {"default": [item if isinstance(item, str) else duration_name(item) for item in value]}
+        return {"default": [duration_name(item) for item in value]}
     if any(map(duration_rule, [hint, *typing.get_args(hint)])):
         return {"default": "never" if value is None else duration_name(value)}
     return {"default": value}
