@@ -14,11 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from stream_monitor.evaluation.ours import ALONE, MakeEngine, Promise, alone, whole, window_test
+from stream_monitor.evaluation.ours import MakeEngine, Promise, pipeline
 from stream_monitor.evaluation.stream import Alarm, Stream
 from stream_monitor.events.columns import Column, FloatArray, NumberColumn
 
 EVERY = 100
+ALONE = {
+    "e-detector": "e-detector",
+    "page-hinkley": "page-hinkley",
+    "adwin": "adwin",
+    "window-test": "window",
+}
+"""Our detectors by name, with what they are called where budgets are divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,13 @@ class Contender:
 
 def contenders(promise: Promise, make: MakeEngine) -> list[Contender]:
     """All of them, in the order of the table."""
-    ours = [Contender("pipeline", partial(whole, promise=promise, make=make), promises=True)]
+    ours = [Contender("pipeline", partial(pipeline, promise=promise, make=make), promises=True)]
     ours += [
-        Contender(name, partial(alone, kind=kind, promise=promise), promises=True)
-        for name, kind in ALONE.items()
+        Contender(name, partial(pipeline, promise=promise, make=make, only=only), promises=True)
+        for name, only in ALONE.items()
     ]
     return [
         *ours,
-        Contender("window-test", partial(window_test, promise=promise), promises=True),
         Contender("oracle-cusum", partial(oracle, promise=promise), promises=True, names_features=False),
         Contender("river-adwin", partial(river, name="ADWIN"), promises=False, needs="river"),
         Contender("river-page-hinkley", partial(river, name="PageHinkley"), promises=False, needs="river"),

@@ -2,9 +2,9 @@
 
 Ours is the e-detector on panes of two rows, with the file's first 15% as the baseline: with W the
 mixture and L = ln(1 + W), a pane's last row scores L/(L + 5), the others 0; at L >= 5 it starts anew.
-The first few hundred rows of such a series tell neither its distribution nor its variance
-inflation; under an alert budget it would stay provisional. So this says how well the evidence
-orders the rows, and nothing of a promise.
+Rows are taken as independent, which they are not: the first few hundred rows of such a series tell
+neither its distribution nor its variance inflation. So this says how well the evidence orders the
+rows, and nothing of a promise.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtr
 
+from stream_monitor.baselines.build import build_baseline
+from stream_monitor.config import Defaults
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.evaluation.nab import PROFILES, Corpus, Labelled, NabScore
-from stream_monitor.evaluation.ours import EFFECT_FLOOR, baseline_of, pane_counts
+from stream_monitor.evaluation.ours import untimed
 from stream_monitor.evaluation.run import Progress
 from stream_monitor.evaluation.series import Series
 from stream_monitor.events.columns import FloatArray
@@ -33,15 +35,19 @@ ALL = "all"
 
 def e_detector(series: Series) -> FloatArray:
     """Scores of our e-detector, shape (n,)."""
-    stream = series.stream(PANE_ROWS)
-    baseline = baseline_of(stream)
-    channels = Channels.build(baseline, effect_floor=EFFECT_FLOOR)
+    stream = series.stream()
+    # without times: hours and panes of a few days tell no season and no inflation worth the name
+    baseline = build_baseline([untimed(stream.reference)], source=series.name)
+    channels = Channels.build(baseline, effect_floor=Defaults().effect_floor)
     detector = EDetector(channels, threshold=np.exp(CEILING))
     scores = np.zeros(len(series.values))
-    for at, counts in enumerate(pane_counts(baseline, stream.rows, stream.pane_rows), 1):
-        detector.update(channels.sums(counts))
+    (profile,) = baseline.features
+    bins = profile.bin(stream.rows["value"])
+    for last in range(PANE_ROWS - 1, len(bins), PANE_ROWS):
+        counts = np.bincount(bins[last - PANE_ROWS + 1 : last + 1], minlength=profile.n_bins)
+        detector.update(channels.sums(counts.astype(np.int64)))
         evidence = float(np.log1p(detector.mixture()))
-        scores[series.probation + at * PANE_ROWS - 1] = evidence / (evidence + CEILING)
+        scores[series.probation + last] = evidence / (evidence + CEILING)
         if evidence >= CEILING:
             detector.reset()
     return scores

@@ -1,8 +1,8 @@
-"""Our own contenders: the whole pipeline under its alert budget, and each detector alone.
+"""Our own contenders: the whole pipeline under its alert budget, also with one detector alone.
 
-The whole one is what a worker runs: the engine that is given (files in, records out) with the
-stream's reference as the baseline. Alone, a detector is given the whole budget; what it says of
-a pane counts as said at the pane's last row.
+It is what a worker runs: the engine that is given (files in, records out), with the stream's
+reference as the baseline. What it says of a pane counts as said at the pane's last row. Alone, a
+detector has the whole budget and the others are off.
 """
 
 from __future__ import annotations
@@ -15,16 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from stream_monitor.baselines.baseline import Baseline
-from stream_monitor.baselines.build import build_baseline
+from stream_monitor.baselines.build import NO_TIME, build_baseline
 from stream_monitor.baselines.records import ANY_VERSION, Activation
-from stream_monitor.config import Config, config_from
+from stream_monitor.config import Config, Shares, config_from
 from stream_monitor.config.durations import HOUR, MILLISECOND, PERIODS, SECOND, Period, duration_name
-from stream_monitor.detectors.adwin import Adwin
-from stream_monitor.detectors.base import Detector
-from stream_monitor.detectors.channels import Channels
-from stream_monitor.detectors.e_detector import EDetector
-from stream_monitor.detectors.page_hinkley import PageHinkley
-from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.evaluation.stream import Alarm, Columns, Stream, length, part
 from stream_monitor.events.columns import EventBatch, IntArray
 from stream_monitor.records import Output
@@ -88,31 +82,46 @@ class Clock:
         for start in range(0, rows, _BATCH):
             some = slice(start, min(start + _BATCH, rows))
             at = np.arange(some.start, some.stop, dtype=np.int64)
-            yield EventBatch(
-                model=MODEL,
-                version=VERSION,
-                time=self.start + (first + at) * self.step,
-                append_ms=np.full(len(at), -1, np.int64),
-                offset=at,
-                position=at,
-                features=part(columns, some),
-                latency_ms=None,
-            )
+            yield events(part(columns, some), at, self.start + (first + at) * self.step)
 
     def row(self, time: int) -> int:
         """The last row before a moment of event time."""
         return (time - self.start) // self.step - 1
 
 
+def events(columns: Columns, at: IntArray, time: IntArray) -> EventBatch:
+    """Rows number `at` with their event times, both of shape (n,)."""
+    return EventBatch(
+        model=MODEL,
+        version=VERSION,
+        time=time,
+        append_ms=np.full(len(at), -1, np.int64),
+        offset=at,
+        position=at,
+        features=dict(columns),
+        latency_ms=None,
+    )
+
+
+def untimed(columns: Columns) -> EventBatch:
+    """Rows without times."""
+    at = np.arange(length(columns), dtype=np.int64)
+    return events(columns, at, np.full(len(at), NO_TIME, np.int64))
+
+
 def baseline_of(stream: Stream) -> Baseline:
-    """The profile of the stream's reference, variance inflation included where it can be told."""
+    """The profile of the stream's reference; variance inflation and seasons where they can be told."""
     clock = Clock(stream)
     batches = clock.batches(stream.reference, -length(stream.reference))
     return build_baseline(batches, source=stream.group, pane=clock.pane)
 
 
-def settings_of(stream: Stream, promise: Promise) -> Config:
-    """Defaults, but for what follows from the stream: pane, windows, budget."""
+def settings_of(stream: Stream, promise: Promise, only: str | None = None) -> Config:
+    """Defaults, but for what follows from the stream: pane, windows, budget.
+
+    `only` names the detector that has all of the budget.
+    """
+    shares = {name: float(name == only) for name in Shares().by_name}
     clock = Clock(stream)
     return config_from(
         {
@@ -124,6 +133,7 @@ def settings_of(stream: Stream, promise: Promise) -> Config:
                 "alert_budget": {
                     "false_alarms": promise.false_alarms / clock.slower,
                     "per": promise.per,
+                    **({"shares": shares} if only is not None else {}),
                 },
             }
         },
@@ -131,10 +141,12 @@ def settings_of(stream: Stream, promise: Promise) -> Config:
     )
 
 
-def whole(stream: Stream, promise: Promise, make: MakeEngine) -> list[Alarm]:
-    """Alerts of the whole pipeline: those that open an incident, and those that join one."""
+def pipeline(stream: Stream, promise: Promise, make: MakeEngine, only: str | None = None) -> list[Alarm]:
+    """Alerts of the pipeline: those that open an incident, and those that join one."""
     clock = Clock(stream)
-    engine = make(settings_of(stream, promise), [Activation(MODEL, ANY_VERSION, 0, baseline_of(stream))])
+    engine = make(
+        settings_of(stream, promise, only), [Activation(MODEL, ANY_VERSION, 0, baseline_of(stream))]
+    )
     alarms = []
     for output in engine.run(clock.batches(stream.rows, 0)):
         if output.topic == "alerts" and output.view["state"] in {"opened", "joined"}:
@@ -146,64 +158,3 @@ def whole(stream: Stream, promise: Promise, make: MakeEngine) -> list[Alarm]:
 
 def _micros(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * SECOND)
-
-
-def pane_counts(baseline: Baseline, columns: Columns, pane_rows: int) -> Iterator[IntArray]:
-    """Counts per bin (T,) of each whole pane; rows behind the last whole one are left out."""
-    panes = length(columns) // pane_rows
-    size = baseline.total_bins
-    for first in range(0, panes, _BATCH):
-        some = min(_BATCH, panes - first)
-        rows = slice(first * pane_rows, (first + some) * pane_rows)
-        cell = np.repeat(np.arange(some, dtype=np.int64) * size, pane_rows)
-        counts = np.zeros(some * size, np.int64)
-        for i, profile in enumerate(baseline.features):
-            bins = profile.bin(columns[profile.name].take(rows)) + int(baseline.offsets[i])
-            counts += np.bincount(cell + bins, minlength=len(counts))
-        yield from counts.reshape(some, size)
-
-
-def alone(stream: Stream, promise: Promise, kind: type[Detector]) -> list[Alarm]:
-    """Alarms of one detector that has the whole budget."""
-    baseline = baseline_of(stream)
-    channels = Channels.build(baseline, effect_floor=EFFECT_FLOOR)
-    rows = promise.rows(stream)
-    # the e-detector's run length is in panes for the model, the others' in rows for a channel
-    mixture = kind is EDetector
-    detector = kind.calibrated(
-        channels, run_length=max(1.0, rows / stream.pane_rows) if mixture else rows * len(channels)
-    )
-    alarms: list[Alarm] = []
-    for at, counts in enumerate(pane_counts(baseline, stream.rows, stream.pane_rows)):
-        readings = detector.update(channels.sums(counts))
-        row = (at + 1) * stream.pane_rows - 1
-        if isinstance(detector, EDetector):
-            if detector.mixture() >= rows / stream.pane_rows:
-                strongest = int(np.argmax(readings.statistic * detector.weights))
-                alarms.append(Alarm(row, channels.names[strongest][0]))
-                detector.reset()
-        elif readings.alarm.any():
-            named = {channels.names[i][0] for i in np.flatnonzero(readings.alarm)}
-            alarms += [Alarm(row, feature) for feature in sorted(named)]
-            detector.reset(readings.alarm)
-    return alarms
-
-
-def window_test(stream: Stream, promise: Promise) -> list[Alarm]:
-    """Alarms of the window test alone, on windows of as many panes as it needs, end to end."""
-    baseline = baseline_of(stream)
-    test = WindowTest.build(baseline, floor=PSI_FLOOR)
-    panes = -(-int(test.needed_rows.max()) // stream.pane_rows)
-    rows = panes * stream.pane_rows
-    alpha = min(0.5, rows / promise.rows(stream) / len(baseline.features))
-    alarms: list[Alarm] = []
-    for at, counts in enumerate(pane_counts(baseline, stream.rows, rows)):
-        drifted = test.judge(counts, alpha).drifted
-        alarms += [Alarm((at + 1) * rows - 1, baseline.features[i].name) for i in np.flatnonzero(drifted)]
-    return alarms
-
-
-_DEFAULTS = config_from({}, env={}).defaults
-EFFECT_FLOOR, PSI_FLOOR = _DEFAULTS.effect_floor, _DEFAULTS.psi_floor
-ALONE: dict[str, type[Detector]] = {kind.name: kind for kind in (EDetector, PageHinkley, Adwin)}
-"""Our sequential detectors by name."""

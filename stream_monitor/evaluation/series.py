@@ -62,7 +62,7 @@ class Series:
         """Rows of a pane: at most 12, fewer where the reference is short."""
         return max(1, min(_MOST_PANE_ROWS, self.probation // PANE_PART))
 
-    def stream(self, pane_rows: int | None = None) -> Stream:
+    def stream(self) -> Stream:
         """The file as a stream: its first rows are the reference."""
         first = self.probation
         gaps = np.diff(self.time)
@@ -75,7 +75,7 @@ class Series:
             spans=spans,
             changed=frozenset({"value"}) if spans else frozenset(),
             step=step,
-            pane_rows=pane_rows or self.pane_rows,
+            pane_rows=self.pane_rows,
         )
 
 

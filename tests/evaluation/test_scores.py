@@ -39,7 +39,7 @@ def stream(seed: int = 1, *, delta: float = 0.5, rows: int = 6000, change: int =
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, Score]:
-    streams = [stream(seed) for seed in range(8)]
+    streams = [stream(seed) for seed in range(4)]
     found = evaluate(streams, contenders(PROMISE, LocalEngine), PROMISE)
     return {score.contender: score for score in found}
 
