@@ -284,10 +284,48 @@ def test_the_hash_covers_decisions_only() -> None:
     changes = (
         "pane: 5s", "windows: [1m]", "allowed_lateness: 2h", "alert_budget: {per: day}", "effect_floor: .02",
         "alert_budget: {shares: {adwin: 0}}",
-        "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
+        "reference: rolling(7d)", "reference: seasonal(week)", "anchor_floor: .2", "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
     )  # fmt: skip
     hashes = {of(f"defaults: {{{change}}}").model("a").hash for change in changes}
     assert len(hashes | {base, features[0], features[2]}) == len(changes) + 3
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("reference: rolling", "expected `training`, `rolling\\(7d\\)` with any duration"),
+        ("reference: rolling(7)", "found 'rolling\\(7\\)'"),
+        ("reference: seasonal(month)", "or `seasonal\\(week\\)`, found"),
+        ("reference: 7d", "defaults.reference"),
+        ("reference: rolling(10m)", "lasts from 1h \\(and 7 panes\\) to 365d, not 10m"),
+        ("reference: rolling(1h), pane: 10m, windows: [1h]", "lasts from 70m"),
+        ("reference: rolling(400d)", "to 365d, not 400d"),
+        ("reference: seasonal(day), effect_floor: .2", "anchor is the wider one; found 0.1"),
+        ("anchor_floor: .5", "≤ 0.4"),
+    ],
+)
+def test_what_cannot_be_compared_with_is_refused(written: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        of(f"defaults: {{{written}}}")
+    with pytest.raises(ConfigError, match=said.replace("defaults.", "models.a.")):
+        of(f"models: {{a: {{{written}}}}}")
+
+
+def test_what_panes_are_compared_with() -> None:
+    compared = {
+        text: of(f"models: {{a: {{reference: {text}}}}}").model("a").compared
+        for text in ("training", "rolling(7d)", "rolling(1h)", "seasonal(day)", "seasonal(week)")
+    }
+    assert [one.kind for one in compared.values()] == [
+        "training",
+        "rolling",
+        "rolling",
+        "seasonal",
+        "seasonal",
+    ]
+    assert [one.length // (3600 * SECOND) for one in compared.values()] == [0, 168, 1, 0, 0]
+    assert [one.cycle for one in compared.values()][3:] == ["day", "week"]
+    assert of("").model("a").compared.kind == "training"
 
 
 @given(

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from stream_monitor.config.durations import HOUR, SECOND, duration_name
+from stream_monitor.config.against import BLOCKS, parse_against
+from stream_monitor.config.durations import DAY, HOUR, SECOND, duration_name
 from stream_monitor.config.read import Problems, read, substitute, unknown_key
 from stream_monitor.config.settings import Config, Defaults, ModelConfig
 from stream_monitor.errors import ConfigError
@@ -24,6 +25,7 @@ from stream_monitor.records import TOPICS
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MAX_MODEL_NAME = 200
 MAX_SEGMENTS = 4
+YEAR = 365 * DAY
 _ROUNDING = 1e-9
 """By which shares that add up to 1 may miss it: 0.7 + 0.2 + 0.1 is no whole number to a machine."""
 
@@ -73,6 +75,7 @@ def config_from(
     _check_settings(config.defaults, "defaults", problems)
     _check_shares(config.defaults, "defaults", problems)
     _check_segments(config.defaults, "defaults", problems)
+    _check_reference(config.defaults, "defaults", problems)
     _check_topics(config, problems)
     inherited = content.get("defaults", {})
     resolved = {}
@@ -80,6 +83,11 @@ def config_from(
         model = msgspec.convert(_inherit(inherited, given), ModelConfig)
         if (model.pane, model.windows) != (config.defaults.pane, config.defaults.windows):
             _check_settings(model, f"models.{name}", problems)
+        ours, theirs = (
+            (s.reference, s.pane, s.anchor_floor, s.effect_floor) for s in (model, config.defaults)
+        )
+        if ours != theirs:
+            _check_reference(model, f"models.{name}", problems)
         if model.alert_budget.shares != config.defaults.alert_budget.shares:
             _check_shares(model, f"models.{name}", problems)
         if model.segments != config.defaults.segments:
@@ -132,6 +140,23 @@ def _check_settings(settings: Defaults, path: str, problems: Problems) -> None:
             )
         if window in settings.windows[:i]:
             problems.add(f"`{path}.windows[{i}]`: the same window is given twice")
+
+
+def _check_reference(settings: Defaults, path: str, problems: Problems) -> None:
+    compared = parse_against(settings.reference)
+    if compared.kind == "training":
+        return
+    least = max(HOUR, BLOCKS * settings.pane)
+    if compared.kind == "rolling" and not least <= compared.length <= YEAR:
+        problems.add(
+            f"`{path}.reference`: what rolls lasts from {duration_name(least)} (and {BLOCKS} panes) to "
+            f"{duration_name(YEAR)}, not {duration_name(compared.length)}"
+        )
+    if settings.anchor_floor < settings.effect_floor:
+        problems.add(
+            f"`{path}.anchor_floor`: the anchor is the wider one; found {settings.anchor_floor:g}, and "
+            f"`effect_floor` is {settings.effect_floor:g}"
+        )
 
 
 def _check_shares(settings: Defaults, path: str, problems: Problems) -> None:

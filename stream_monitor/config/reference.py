@@ -76,6 +76,8 @@ defaults.psi_floor: The least divergence that the window test counts as a change
 defaults.learn: How a model without a baseline gets one.
 defaults.learn.events: From how many events a baseline is learned.
 defaults.segments: What rows are told apart by, at most 4: names of features, of columns of a file, or of what an event says under `segments`. Each of their values with 1,000 rows in the baseline is watched by itself as well; see [segments](segments.md).
+defaults.reference: What panes are compared with: `training`, the baseline; `rolling(7d)`, the last seven days (or another time) outside incidents; `seasonal(day)` or `seasonal(week)`, the baseline with an hour's and a day's own means, learned where the baseline does not hold them. See [references](references.md).
+defaults.anchor_floor: Where `reference` is not `training`: the least shift against the baseline itself that counts as a change, whatever the reference has followed. On the scale of `effect_floor`, and not below it.
 defaults.resolve_after: How many clean windows in a row end an episode.
 models.NAME.columns: Names of a file's columns that are not features; for baselines and replay. Events on Kafka need none of it.
 models.NAME.columns.id: The event's id. Looked for as `id` where it is not given.

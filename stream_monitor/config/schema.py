@@ -33,7 +33,13 @@ from stream_monitor.config.words import duration_rule
 from stream_monitor.records import TOPICS
 
 _VARIABLE: Final = {"$ref": "#/$defs/variable"}
-_LIMITS: Final = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "min_length": "minLength"}
+_LIMITS: Final = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "min_length": "minLength",
+    "pattern": "pattern",
+}
 _KINDS: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _TOPIC_NAME: Final = "^[A-Za-z0-9._-]*$"
 
@@ -130,7 +136,7 @@ def _value(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
     plain = {"type": _KINDS[hint], **limits}
     if path == "kafka.topic_prefix":
         plain["pattern"] = rf"{_TOPIC_NAME}|\$\{{"
-    return {"anyOf": [plain, _VARIABLE]} if hint in (int, float) else plain
+    return {"anyOf": [plain, _VARIABLE]} if hint in (int, float) or "pattern" in limits else plain
 
 
 def _mapping(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import orjson
 from msgspec import Meta, Struct, field
 from msgspec.structs import fields
 
+from stream_monitor.config.against import Against, Comparison, parse_against
 from stream_monitor.config.durations import (
     HOUR,
     MILLISECOND,
@@ -122,6 +123,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     are shown and confirmed for. `effect_floor` is the least shift on the 0..1 scale of a
     feature's own distribution that counts as drift; `psi_floor` is the same for the window test,
     on the scale of the population stability index. `segments` are what rows are told apart by.
+    `reference` is what is compared with, and where that moves, a change of `anchor_floor` against
+    the baseline itself is told all the same.
     `resolve_after` clean windows end an episode.
     """
 
@@ -134,6 +137,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     psi_floor: Annotated[float, Meta(ge=0, le=10)] = 0.02
     learn: LearnConfig = field(default_factory=LearnConfig)
     segments: tuple[Name, ...] = ()
+    reference: Against = "training"
+    anchor_floor: Annotated[float, Meta(ge=0, le=0.4)] = 0.1
     resolve_after: Count = 3
 
 
@@ -189,6 +194,11 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         return settings
 
     @cached_property
+    def compared(self) -> Comparison:
+        """`reference`, read."""
+        return parse_against(self.reference)
+
+    @cached_property
     def selected(self) -> frozenset[str] | None:
         """Features that are watched beside what the model answered; None for all."""
         return None if self.features == "all" else frozenset(self.features)
@@ -199,7 +209,7 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         return frozenset(self.types)
 
 
-CAME_LATER = ("alert_budget.shares", "types", "segments")
+CAME_LATER = ("alert_budget.shares", "types", "segments", "reference", "anchor_floor")
 """Keys that older versions did not have. A body leaves them out where they hold their default: the settings
 of an older version keep their hash, so that its state goes on. Their defaults must never change."""
 _NOTHING_SAID: dict[str, Any] = msgspec.to_builtins(ModelConfig())

@@ -17,6 +17,9 @@ def type_words(hint: Any) -> str:
     if origin is typing.Annotated:
         if duration_rule(hint):
             return "duration"
+        described = [item.description for item in hint.__metadata__ if item.description]
+        if described:
+            return str(described[0])
         limits = [(sign, getattr(item, key)) for item in hint.__metadata__ for key, sign in _SIGNS.items()]
         shown = [f"{sign} {value:,}" for sign, value in limits if value is not None]
         return ", ".join([type_words(hint.__origin__), *shown])

@@ -13,6 +13,7 @@ A detector without a share of the budget does not run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +28,11 @@ from stream_monitor.detectors.base import Detector
 from stream_monitor.detectors.channels import Channels, PaneSums
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
+from stream_monitor.monitors.anchor import SHARE as ANCHOR_SHARE
+from stream_monitor.monitors.anchor import Anchor
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
-from stream_monitor.monitors.reference import Reference, View
+from stream_monitor.monitors.reference import Reference
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.monitors.window import WindowMonitor
 from stream_monitor.windows.tally import Tally
@@ -52,9 +55,12 @@ class DriftMonitor:
         self._e: EDetector | None = None
         if budget.share(EDetector.name) > 0.0:
             self._e = EDetector(self.channels, threshold=budget.e_threshold())
+        self._anchor: Anchor | None = None
+        if self._e is not None and self.reference.anchor is not None:
+            self._anchor = Anchor(self.reference.anchor, budget.e_threshold())
         self._onset = OnsetTracker(self.channels)
         self.windows = WindowMonitor(baseline, settings, budget, self.channels)
-        self.windows.retune(self._view)
+        self.windows.retune(self._view, self._anchor)
         self._versions = 1
         self._rows = 0
         self._first: int | None = None
@@ -105,10 +111,12 @@ class DriftMonitor:
             return []
         self._at(start)
         sums = self.channels.sums(tally.counts)
+        self._last = (sums, start)
         found = self._bets(sums, active, incident_open)
+        if self._anchor is not None:
+            self._anchor.see(sums, start)
         if self._moment is not None:
             sums = self._moment.residual(sums)
-        self._last = (sums, start)
         end = start + self.settings.pane
         self._watch_traffic(tally.rows, end, active)
         self._onset.update(sums, start)
@@ -128,19 +136,28 @@ class DriftMonitor:
         if self._e is None:
             return []
         threshold = self.budget.e_threshold(active)
-        share = self._e.update(sums).statistic * self._e.weights
-        strong = share >= threshold
-        found = [(int(i), self._e.name, float(share[i]), threshold) for i in np.flatnonzero(strong)]
+        parts: list[tuple[EDetector, float]] = [(self._e, 1.0)]
+        if self._anchor is not None:
+            parts = [(self._e, 1.0 - ANCHOR_SHARE), (self._anchor.detector, ANCHOR_SHARE)]
+        shares = [part * detector.update(sums).statistic * detector.weights for detector, part in parts]
+        found = [
+            (int(i), detector.name, float(share[i]), threshold)
+            for (detector, _), share in zip(parts, shares, strict=True)
+            for i in np.flatnonzero(share >= threshold)
+        ]
         if incident_open:
-            if found:
-                self._e.reset(strong)
+            for (detector, _), share in zip(parts, shares, strict=True):
+                if (share >= threshold).any():
+                    detector.reset(share >= threshold)
             return found
-        mixture = self._e.mixture()
+        mixture = math.fsum(part * detector.mixture() for detector, part in parts)
         if mixture < threshold:
             return []
         if not found:
-            found = [(int(np.argmax(share)), self._e.name, mixture, threshold)]
-        self._e.reset()
+            largest = max(range(len(parts)), key=lambda i: float(shares[i].max()))
+            found = [(int(np.argmax(shares[largest])), parts[largest][0].name, mixture, threshold)]
+        for detector, _ in parts:
+            detector.reset()
         return found
 
     def _detection(
@@ -157,8 +174,11 @@ class DriftMonitor:
             self.baseline.profiles[self.channels.feature[channel]],
             self.channels.names[channel][1],
         )
-        onset = self._onset.of(channel)
-        offset = 0.0 if self._moment is None else float(self._moment.offset[channel])
+        of, moment, channels = self._onset, self._moment, self.channels
+        if self._anchor is not None and detector == self._anchor.detector.name:
+            of, moment, channels = self._anchor.onset, self._anchor.moment, self._anchor.view.channels
+        onset = of.of(channel)
+        offset = 0.0 if moment is None else float(moment.offset[channel])
         return Detection(
             feature=profile.name,
             parent=profile.feature if profile.segment else "",
@@ -171,22 +191,26 @@ class DriftMonitor:
             threshold=threshold,
             rows=onset.rows,
             since=onset.since,
-            baseline_mean=float(self.channels.mu[channel] + offset),
+            baseline_mean=float(channels.mu[channel] + offset),
             current_mean=onset.mean + offset,
             source={str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
         )
 
     def gather(self) -> None:
         """The pane that `pane` saw last lies outside any incident: the reference may learn from it."""
-        if len(self.channels) and self._last is not None and self.reference.gather(*self._last):
-            self._compare_with(self.reference.view)
+        if len(self.channels) and self._last is not None:
+            sums, start = self._last
+            if self.reference.gather(sums, self._moment, start):
+                self._compare_with(self.reference)
 
-    def _compare_with(self, view: View) -> None:
+    def _compare_with(self, reference: Reference) -> None:
         """Go on against a reference that has moved; what was gathered is kept."""
-        self._view, self.channels = view, view.channels
+        self._view, self.channels = reference.view, reference.view.channels
+        if self._anchor is not None and reference.anchor is not None:
+            self._anchor.compare_with(reference.anchor)
         self._bet_at(self._quarter)
-        self._onset.retune(view.channels)
-        self.windows.retune(view)
+        self._onset.retune(self.channels)
+        self.windows.retune(self._view, self._anchor)
         self._reload({d.name: d.state() for d in self._second})
 
     def _at(self, start: int) -> None:
@@ -198,6 +222,8 @@ class DriftMonitor:
         self._quarter, self._moment = quarter, self._view.at(quarter * QUARTER)
         if self._e is not None:
             self._e.retune(self.channels if self._moment is None else self._moment.channels)
+        if self._anchor is not None:
+            self._anchor.at(quarter * QUARTER)
 
     def forget(self, feature: str | None) -> None:
         """An episode ended: its feature's channels start anew; all of them where `feature` is None."""
@@ -207,6 +233,8 @@ class DriftMonitor:
         if feature is not None:
             mask = self.channels.feature == self.baseline.places.get(feature, -1)
         self._onset.reset(mask)
+        if self._anchor is not None:
+            self._anchor.reset(mask)
         for detector in self.sequential:
             detector.reset(mask)
 
@@ -227,9 +255,12 @@ class DriftMonitor:
             owner, _, key = name.partition(".")
             states.setdefault(owner, {})[key] = array
         self.reference.load(states.get("reference", {}))
-        self._compare_with(self.reference.view)
+        self._compare_with(self.reference)
         if self._e is not None and self._e.name in states:
             self._e.load(states[self._e.name])
+        if self._anchor is not None and self._anchor.detector.name in states:
+            self._anchor.detector.load(states[self._anchor.detector.name])
+            self._anchor.onset.load(states["anchor-onset"])
         self._onset.load(states["onset"])
         self._reload(states)
 
@@ -241,7 +272,7 @@ class DriftMonitor:
         old, new = before.settings, self.settings
         if old.effect_floor != new.effect_floor:
             self.reference.load(before.reference.state())
-            self._compare_with(self.reference.view)
+            self._compare_with(self.reference)
             return
         meta, arrays = before.state()
         traffic = meta["traffic"] * new.alert_budget.period / old.alert_budget.period
@@ -250,6 +281,7 @@ class DriftMonitor:
     def _states(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         return {
             "onset": self._onset.state(),
+            "anchor-onset": {} if self._anchor is None else self._anchor.onset.state(),
             "reference": self.reference.state(),
             **{d.name: d.state() for d in self.sequential},
         }
@@ -257,7 +289,8 @@ class DriftMonitor:
     @property
     def sequential(self) -> list[Detector]:
         """The detectors that see every pane: those that have a share."""
-        return self._second if self._e is None else [self._e, *self._second]
+        first = [self._e, None if self._anchor is None else self._anchor.detector]
+        return [detector for detector in first if detector is not None] + self._second
 
     @property
     def traffic(self) -> float:

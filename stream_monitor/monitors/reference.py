@@ -19,6 +19,7 @@ from stream_monitor.config import ResolvedModel
 from stream_monitor.detectors.channels import Channels, PaneSums
 from stream_monitor.events.columns import FloatArray, IntArray
 from stream_monitor.monitors.live_inflation import LiveInflation
+from stream_monitor.monitors.rolling import Rolling
 from stream_monitor.monitors.seasons import Seasons
 
 
@@ -45,8 +46,9 @@ class Moment:
 class View:
     """A reference as it stands for some time.
 
-    `channels` are its channels over a whole season, with tolerances that hold all through it and
-    `eps` (C,) those without; `counts` (T,) are its rows per bin, `vif` (F,) its inflation.
+    `channels` are its channels over all of its rows, with tolerances that hold all through a season
+    and `eps` (C,) those without; `counts` (T,) are its rows per bin, `vif` (F,) its inflation.
+    `lift` (C,) is what the season makes of the mean of these rows: about 0 over whole days.
     """
 
     channels: Channels
@@ -54,71 +56,106 @@ class View:
     counts: IntArray
     vif: FloatArray
     seasons: Seasons
+    lift: FloatArray
 
     def at(self, time: int) -> Moment | None:
         """The view at an event time (µs); None where it has no season."""
         if not self.seasons:
             return None
         offset, needed, left_out = self.seasons.at(time)
+        offset = offset - self.lift
         mu = np.clip(self.channels.mu + offset, 0.0, 1.0)
         now = replace(self.channels, mu=mu, eps=np.maximum(self.eps, needed))
         return Moment(now, offset, left_out)
 
+    def means(self, start: int, end: int) -> FloatArray:
+        """Means of channels between two times (µs), every moment alike, (C,)."""
+        if not self.seasons:
+            return self.channels.mu
+        return np.asarray(self.channels.mu + self.seasons.over(start, end) - self.lift)
+
 
 class Reference:
-    """The view of a pane, and what is learned from panes outside any incident."""
+    """The views that a pane is compared with, and what is learned from panes outside any incident.
+
+    `view` is the reference; `anchor`, where that follows the stream, the baseline itself at a wide
+    tolerance, so that what is followed cannot lead anywhere.
+    """
 
     def __init__(self, baseline: Baseline, settings: ResolvedModel) -> None:
         self._baseline = baseline
-        self._floor = settings.effect_floor
+        self._settings = settings
         profiles = baseline.profiles
-        self._vif = np.array([float(profile.vif) for profile in profiles])
-        self._counts = baseline.counts
-        channels = Channels.build(baseline, effect_floor=self._floor)
+        self._vif = np.array([float(profile.vif) for profile in baseline.profiles])
+        channels = Channels.build(baseline, effect_floor=settings.effect_floor)
         self._seasons = Seasons(channels, [p.season for p in profiles], [p.rows for p in profiles])
         self._inflation = LiveInflation(channels, len(profiles)) if baseline.provisional else None
-        self.view = self._viewed(channels, self._vif)
+        compared = settings.compared
+        self._rolling: Rolling | None = None
+        if compared.kind == "rolling":
+            self._rolling = Rolling(compared.length, baseline.total_bins, len(channels))
+        self._rebuild()
 
     @property
     def provisional(self) -> bool:
         """Whether rows are still assumed to be independent."""
         return self._inflation is not None and self._inflation.vif is None
 
-    def gather(self, sums: PaneSums, start: int) -> bool:
-        """Learn from a closed pane outside any incident; whether the view has moved by it.
-
-        `sums` have the season taken out.
-        """
-        if self._inflation is None or not self._inflation.add(sums, start):
-            return False
-        self._rebuild()
-        return True
+    def gather(self, sums: PaneSums, moment: Moment | None, start: int) -> bool:
+        """Learn from a closed pane outside any incident; whether the views have moved by it."""
+        moved = False
+        if self._inflation is not None:
+            moved = self._inflation.add(sums if moment is None else moment.residual(sums), start)
+        if self._rolling is not None:
+            season = np.zeros(len(sums.n)) if moment is None else moment.offset + self.view.lift
+            moved |= self._rolling.add(sums.counts, sums.n * season, start)
+        if moved:
+            self._rebuild()
+        return moved
 
     def taint(self, since: int) -> None:
         """An incident is open that began at `since`: what waits from there on is not learned from."""
-        if self._inflation is not None:
-            self._inflation.taint(since)
+        for _, learner in self._learners():
+            learner.taint(since)
 
     def _rebuild(self) -> None:
         vif = self._vif
         if self._inflation is not None and self._inflation.vif is not None:
             vif = np.maximum(vif, self._inflation.vif)
-        channels = Channels.build(self._baseline, effect_floor=self._floor, counts=self._counts, vif=vif)
-        self.view = self._viewed(channels, vif)
+        settings, baseline = self._settings, self._baseline
+        self.view = self._view(settings.effect_floor, baseline.counts, vif, None)
+        self.anchor: View | None = None
+        if settings.compared.kind != "training":
+            self.anchor = self._view(settings.anchor_floor, baseline.counts, vif, None)
+        rolled = None if self._rolling is None else self._rolling.rows
+        if rolled is not None and int(rolled[0][: baseline.offsets[1]].sum()) >= settings.learn.events:
+            self.view = self._view(settings.effect_floor, rolled[0], vif, rolled[1])
 
-    def _viewed(self, channels: Channels, vif: FloatArray) -> View:
+    def _view(self, floor: float, counts: IntArray, vif: FloatArray, lift: FloatArray | None) -> View:
+        channels = Channels.build(self._baseline, effect_floor=floor, counts=counts, vif=vif)
+        lift = np.zeros(len(channels)) if lift is None else lift / np.maximum(channels.rows, 1.0)
         widened = replace(channels, eps=np.maximum(channels.eps, self._seasons.widest))
-        return View(widened, channels.eps, self._counts, vif, self._seasons)
+        return View(widened, channels.eps, counts, vif, self._seasons, lift)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Arrays for a checkpoint; none where nothing is learned."""
-        if self._inflation is None:
-            return {}
-        return {f"inflation.{name}": array for name, array in self._inflation.state().items()}
+        return {
+            f"{owner}.{name}": array
+            for owner, learner in self._learners()
+            for name, array in learner.state().items()
+        }
 
     def load(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from `state()`, an empty one too: records of older workers have none."""
-        own = {k.removeprefix("inflation."): v for k, v in state.items() if k.startswith("inflation.")}
-        if self._inflation is not None and own:
-            self._inflation.load(own)
+        """Continue from `state()`; what it does not hold starts anew, as from records of older workers."""
+        for owner, learner in self._learners():
+            own = {k.partition(".")[2]: v for k, v in state.items() if k.startswith(f"{owner}.")}
+            if own:
+                learner.load(own)
         self._rebuild()
+
+    def _learners(self) -> list[tuple[str, LiveInflation | Rolling]]:
+        both: list[tuple[str, LiveInflation | Rolling | None]] = [
+            ("inflation", self._inflation),
+            ("rolling", self._rolling),
+        ]
+        return [(owner, learner) for owner, learner in both if learner is not None]

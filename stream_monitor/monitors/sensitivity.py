@@ -36,6 +36,7 @@ from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.events.columns import FloatArray
+from stream_monitor.monitors.anchor import AnchorDetector
 from stream_monitor.monitors.change import Change, curve_change
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.window import SHARE
@@ -260,6 +261,8 @@ class _Trial:
     def _detectors(self) -> list[Detector]:
         made: list[Detector] = []
         for detector in self._monitor.sequential:
+            if isinstance(detector, AnchorDetector):
+                continue  # it looks for what the reference has followed
             if isinstance(detector, EDetector):
                 made.append(EDetector(self._channels, threshold=self._monitor.budget.e_threshold()))
             elif isinstance(detector, Adwin):

@@ -21,9 +21,9 @@ from stream_monitor.detectors.channels import RATES, Channels, shares
 from stream_monitor.detectors.distances import Distances
 from stream_monitor.detectors.window_test import WindowTest
 from stream_monitor.events.columns import FloatArray, IntArray
+from stream_monitor.monitors.anchor import Anchor
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.reference import View
-from stream_monitor.monitors.seasons import Seasons
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.windows.panes import duration_name, rfc3339
 from stream_monitor.windows.tumbling import MEMORY, Extended, TumblingWindow
@@ -66,7 +66,8 @@ class WindowMonitor:
         self.budget = budget
         self.channels = channels
         self._counts = baseline.counts
-        self._seasons: Seasons | None = None
+        self._view: View
+        self._anchor: Anchor | None = None
         self._settings = settings
         self.window = WindowTest.build(baseline, floor=settings.psi_floor)
         self._distances = Distances.build(baseline)
@@ -79,9 +80,10 @@ class WindowMonitor:
         self.needed = int(self.window.needed_rows[:features].max()) if features else 0
         self.memory = _memory(baseline, self.window.needed_rows)
 
-    def retune(self, view: View) -> None:
+    def retune(self, view: View, anchor: Anchor | None) -> None:
         """Go on against a reference that has moved."""
-        self.channels, self._counts, self._seasons = view.channels, view.counts, view.seasons
+        self.channels, self._counts = view.channels, view.counts
+        self._view, self._anchor = view, anchor
         floor = self._settings.psi_floor + view.seasons.divergence
         self.window = self.window.against(view.counts, view.vif, floor)
 
@@ -202,11 +204,12 @@ class WindowMonitor:
         """What a window shows of all features, for `holds`: once, however many episodes are open."""
         sums = self.channels.sums(seen.counts)
         n = np.maximum(sums.n, 1)
-        mu = self.channels.mu
-        if self._seasons:
-            mu = mu + self._seasons.over(seen.start, seen.end)
-        off = np.abs(sums.s1 / n - mu)
-        noise = self.channels.sd * np.sqrt(self.channels.vif / n)
+        means = sums.s1 / n
+        noise = _HOLD_Z * self.channels.sd * np.sqrt(self.channels.vif / n)
+        gap = np.abs(means - self._view.means(seen.start, seen.end))
+        off = (gap > self.channels.eps) & (gap > noise)
+        if self._anchor is not None:
+            off |= self._anchor.off(means, noise, seen.start, seen.end)
         judged = self.window.judge(seen.counts, HOLD_LEVEL)
         drifted = judged.drifted.copy()
         rates = self._rates(seen.counts)
@@ -215,7 +218,7 @@ class WindowMonitor:
             drifted[i] = self._blame(i, seen.counts, rates[i], excess).channel == "distribution"
         return Look(
             rows=self.channels.totals(seen.counts),
-            off=(sums.n > 0) & (off > self.channels.eps) & (off > _HOLD_Z * noise),
+            off=(sums.n > 0) & off,
             drifted=drifted,
         )
 
