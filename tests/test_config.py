@@ -284,7 +284,8 @@ def test_the_hash_covers_decisions_only() -> None:
     changes = (
         "pane: 5s", "windows: [1m]", "allowed_lateness: 2h", "alert_budget: {per: day}", "effect_floor: .02",
         "alert_budget: {shares: {adwin: 0}}",
-        "reference: rolling(7d)", "reference: seasonal(week)", "anchor_floor: .2", "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
+        "reference: rolling(7d)", "reference: seasonal(week)", "anchor_floor: .2",
+        "psi_floor: .03", "learn: {events: 6000}", "resolve_after: 4", "out_of_orderness: 6s",
     )  # fmt: skip
     hashes = {of(f"defaults: {{{change}}}").model("a").hash for change in changes}
     assert len(hashes | {base, features[0], features[2]}) == len(changes) + 3
