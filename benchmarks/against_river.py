@@ -1,6 +1,6 @@
 """Delay against river's ADWIN and Page-Hinkley on raw values, every detector at a run length of 1e5 rows.
 
-    python benchmarks/against_river.py [--seed 1] [--rows 12000000] [--streams 60] [--null normal]
+    python benchmarks/against_river.py [--seed 1] [--rows 12000000] [--streams 100] [--null normal]
 
 River's detectors are tuned on the same null until they alarm once in 100,000 rows on average: ADWIN
 by its delta, over a long stationary stream; Page-Hinkley by its threshold, over the first alarms
@@ -16,31 +16,33 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from river import drift
 
-from stream_monitor.baselines.baseline import Baseline
 from stream_monitor.baselines.build import build_baseline
-from stream_monitor.config import config_from
+from stream_monitor.baselines.profile import Baseline, FeatureProfile
+from stream_monitor.config import Defaults
 from stream_monitor.detectors.adwin import Adwin
-from stream_monitor.detectors.base import Detector
+from stream_monitor.detectors.base import Detector, Readings
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.detectors.e_detector import EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
+from stream_monitor.evaluation.ours import untimed
 from stream_monitor.evaluation.scores import poisson_interval
 from stream_monitor.evaluation.shapes import Normal, Rate, Shape, StudentT, TwoHumps
 from stream_monitor.evaluation.stream import numbers
-from stream_monitor.events.columns import EventBatch, FloatArray
+from stream_monitor.events.columns import FloatArray
 
 RUN_LENGTH = 100_000.0
 BASELINE_ROWS = 50_000
 CHANGE = 20_000
 HORIZON = 50_000
-PANE = 20
+PANE = 10
 LEAST_ALARMS = 100
 BLOCK = 20_000
 AGES = (0, 25_000, 50_000, 100_000, 200_000, 400_000)
@@ -80,16 +82,16 @@ CASES = (
 
 @dataclass
 class Tuned:
-    """A detector ready for this null: `first(values)` is the row of its first alarm at or behind `CHANGE`.
+    """A detector ready for this null: `first(values)` has the row of each stream's first alarm.
 
-    None where it does not come; -1 where one came before the change.
+    None where it does not come; -1 where one came before the change. `values` (streams, n).
     """
 
     name: str
     setting: str
     alarms: int
     rows: int
-    first: Callable[[FloatArray], int | None]
+    first: Callable[[FloatArray], list[int | None]]
 
     @property
     def run_length(self) -> str:
@@ -108,7 +110,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=int, default=12_000_000, help="stationary rows to count alarms in")
-    parser.add_argument("--streams", type=int, default=60, help="streams of each change")
+    parser.add_argument("--streams", type=int, default=100, help="streams of each change")
     parser.add_argument("--null", default="", help="only nulls whose name begins so")
     arguments = parser.parse_args()
     began = time.monotonic()
@@ -123,9 +125,9 @@ def _case(case: Case, rng: np.random.Generator, rows: int, streams: int) -> None
     print(
         f"{case.name}: {rows:,} stationary rows, {streams} streams a change, baseline {BASELINE_ROWS:,} rows"
     )
-    baseline = _baseline(case.before.sample(rng, BASELINE_ROWS))
+    profile = _profile(case.before.sample(rng, BASELINE_ROWS))
     tuned = [
-        *_ours(case, baseline, rng, rows),
+        *_ours(case, profile, rng, rows // streams // PANE * PANE * streams, streams),
         _river_adwin(case, rng, rows),
         _river_page_hinkley(case, rng, rows),
     ]
@@ -134,12 +136,10 @@ def _case(case: Case, rng: np.random.Generator, rows: int, streams: int) -> None
         print(f"  {one.name:24} {one.setting:>16} {one.alarms:7d}  {one.run_length}", flush=True)
     print(f"  {'change':24} " + " ".join(f"{one.name:>24}" for one in tuned))
     for name, after in case.changes:
-        drawn = [
-            np.concatenate([case.before.sample(rng, CHANGE), after.sample(rng, HORIZON)])
-            for _ in range(streams)
-        ]
+        head = case.before.sample(rng, streams * CHANGE).reshape(streams, -1)
+        drawn = np.hstack([head, after.sample(rng, streams * HORIZON).reshape(streams, -1)])
         print(
-            f"  {name:24} " + " ".join(f"{_delay([one.first(v) for v in drawn]):>24}" for one in tuned),
+            f"  {name:24} " + " ".join(f"{_delay(one.first(drawn)):>24}" for one in tuned),
             flush=True,
         )
 
@@ -153,77 +153,74 @@ def _delay(firsts: Sequence[int | None]) -> str:
     return f"{words[0]} / {words[1]}" + (f", missed {100 * missed / len(used):.0f}%" if missed else "")
 
 
-def _baseline(values: FloatArray) -> Baseline:
-    n = len(values)
-    at = np.arange(n, dtype=np.int64)
-    batch = EventBatch(
-        model="m", version="1", time=np.full(n, -(2**63)), append_ms=np.full(n, -1), offset=at, position=at,
-        features={"value": numbers(values)}, latency_ms=None,
-    )  # fmt: skip
-    return build_baseline([batch], source="against river")
+def _profile(values: FloatArray) -> FeatureProfile:
+    (profile,) = build_baseline([untimed({"value": numbers(values)})], source="against river").features
+    return profile
 
 
 # ── ours ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ours(case: Case, baseline: Baseline, rng: np.random.Generator, rows: int) -> list[Tuned]:
-    """Each of our detectors with the run length as its promise for all channels of the feature."""
-    channels = Channels.build(baseline, effect_floor=config_from({}, env={}).defaults.effect_floor)
+class Ours:
+    """One of our detectors on many streams side by side: each is a feature of one baseline.
+
+    Nothing passes between features but the e-detector's mixture, which is taken by stream here.
+    """
+
+    def __init__(self, kind: type[Detector], profile: FeatureProfile, streams: int) -> None:
+        features = tuple(replace(profile, name=f"s{i:03}") for i in range(streams))
+        baseline = Baseline(features=features, rows=profile.rows)
+        self.profile, self.streams = profile, streams
+        self.channels = Channels.build(baseline, effect_floor=Defaults().effect_floor)
+        self.each = len(self.channels) // streams
+        mixture = kind is EDetector
+        # the promise: of the e-detector panes for the mixture, of the others rows on each channel
+        run_length = RUN_LENGTH / PANE if mixture else RUN_LENGTH * self.each
+        self.detector = kind.calibrated(self.channels, run_length=run_length)
+
+    def alarms(self, values: FloatArray, *, first: bool = False) -> list[list[int]]:
+        """Rows (the last of their panes) of each stream's alarms, `values` (streams, n); or the `first`."""
+        found: list[list[int]] = [[] for _ in range(self.streams)]
+        size = self.profile.n_bins
+        bins = self.profile.bin(numbers(values.ravel())).reshape(values.shape)
+        bins = bins + size * np.arange(self.streams)[:, None]
+        for last in range(PANE - 1, values.shape[1], PANE):
+            pane = bins[:, last - PANE + 1 : last + 1].ravel()
+            counts = np.bincount(pane, minlength=size * self.streams).astype(np.int64)
+            hit = self._hit(self.detector.update(self.channels.sums(counts)))
+            for stream in np.flatnonzero(hit).tolist():
+                found[stream].append(last)
+            if hit.any():
+                self.detector.reset(np.repeat(hit, self.each))
+                if first and all(found):
+                    break
+        return found
+
+    def _hit(self, readings: Readings) -> NDArray[np.bool_]:
+        """Which streams alarm, (streams,)."""
+        if isinstance(self.detector, EDetector):
+            mixture = readings.statistic.reshape(self.streams, self.each).mean(axis=1)
+            return np.asarray(mixture >= RUN_LENGTH / PANE)
+        return np.asarray(readings.alarm.reshape(self.streams, self.each).any(axis=1))
+
+
+def _ours(
+    case: Case, profile: FeatureProfile, rng: np.random.Generator, rows: int, streams: int
+) -> list[Tuned]:
+    """Each of our detectors with the run length as its promise for the feature."""
     found = []
     for kind in (EDetector, PageHinkley, Adwin):
-        make = _maker(kind, channels)
-        # as many panes as are counted cost minutes: a quarter, as they alarm less often than promised
-        some = rows // 4
-        alarms, _ = _run(make(), channels, baseline, case.before.sample(rng, some), reset=True)
-        found.append(
-            Tuned(kind.name, "promise 1e5", len(alarms), some, _first_of_ours(make, channels, baseline))
-        )
+        values = case.before.sample(rng, rows).reshape(streams, -1)
+        alarms = sum(map(len, Ours(kind, profile, streams).alarms(values)))
+
+        def first(values: FloatArray, kind: type[Detector] = kind) -> list[int | None]:
+            return [
+                None if not rows else (rows[0] if rows[0] >= CHANGE else -1)
+                for rows in Ours(kind, profile, streams).alarms(values, first=True)
+            ]
+
+        found.append(Tuned(kind.name, "promise 1e5", alarms, values.size, first))
     return found
-
-
-def _maker(kind: type[Detector], channels: Channels) -> Callable[[], Detector]:
-    mixture = kind is EDetector
-    run_length = RUN_LENGTH / PANE if mixture else RUN_LENGTH * len(channels)
-    return lambda: kind.calibrated(channels, run_length=run_length)
-
-
-def _first_of_ours(
-    make: Callable[[], Detector], channels: Channels, baseline: Baseline
-) -> Callable[[FloatArray], int | None]:
-    def first(values: FloatArray) -> int | None:
-        alarms, _ = _run(make(), channels, baseline, values, reset=False)
-        return _past_change(alarms)
-
-    return first
-
-
-def _past_change(alarms: Sequence[int]) -> int | None:
-    if not alarms:
-        return None
-    return alarms[0] if alarms[0] >= CHANGE else -1
-
-
-def _run(
-    detector: Detector, channels: Channels, baseline: Baseline, values: FloatArray, *, reset: bool
-) -> tuple[list[int], Detector]:
-    """Rows (the last of their panes) of its alarms; without `reset` it ends with the first."""
-    (profile,) = baseline.features
-    bins = profile.bin(numbers(values))[: len(values) // PANE * PANE].reshape(-1, PANE)
-    alarms = []
-    for at, pane in enumerate(bins):
-        counts = np.bincount(pane, minlength=profile.n_bins).astype(np.int64)
-        readings = detector.update(channels.sums(counts))
-        if isinstance(detector, EDetector):
-            alarm = detector.mixture() >= detector.threshold
-            mask = None
-        else:
-            alarm, mask = bool(readings.alarm.any()), readings.alarm
-        if alarm:
-            alarms.append((at + 1) * PANE - 1)
-            if not reset:
-                break
-            detector.reset(mask)
-    return alarms, detector
 
 
 # ── river's ─────────────────────────────────────────────────────────────────────────────────
@@ -243,8 +240,8 @@ def _river_adwin(case: Case, rng: np.random.Generator, rows: int) -> Tuned:
     fresh = case.before.sample(rng, rows).tolist()
     alarms = _count(drift.ADWIN(delta=delta), fresh)
 
-    def first(values: FloatArray) -> int | None:
-        return _first_of_river(drift.ADWIN(delta=delta), values)
+    def first(values: FloatArray) -> list[int | None]:
+        return [_first_of_river(drift.ADWIN(delta=delta), one) for one in values]
 
     return Tuned("river ADWIN", f"delta {delta:.3g}", alarms, rows, first)
 
@@ -290,8 +287,8 @@ def _river_page_hinkley(case: Case, rng: np.random.Generator, rows: int) -> Tune
             print(f"    {begin:>7,} to {end:>7,}: {rate}, {seen} alarms")
     seen = int(np.isfinite(firsts).sum())
 
-    def first(values: FloatArray) -> int | None:
-        return _first_of_river(drift.PageHinkley(threshold=threshold), values)
+    def first(values: FloatArray) -> list[int | None]:
+        return [_first_of_river(drift.PageHinkley(threshold=threshold), one) for one in values]
 
     rows_seen = int(np.minimum(firsts, 600_000).sum())
     return Tuned("river Page-Hinkley", f"threshold {threshold:.4g}", seen, rows_seen, first)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import chdtri, pdtr
 
-from stream_monitor.evaluation.stream import Alarm, Stream
+from stream_monitor.evaluation.stream import Alarm, Stream, about
 
 PER = 10_000
 _LEVEL = 0.95
@@ -42,7 +42,8 @@ class Score:
     """One contender on the streams of one group (or of all).
 
     `expected` is how many false openings its budget allows over the stationary rows; None where
-    nothing was promised. Delays are in rows; a change that was not found has none.
+    nothing was promised. Each feature that changes in a span is a change to be found. Delays are in
+    rows; a change that was not found has none.
     """
 
     contender: str
@@ -63,19 +64,18 @@ class Score:
             self.expected = (self.expected or 0.0) + allowed
         for alarm in alarms:
             if not stream.is_right(alarm.row, alarm.feature):
-                if alarm.opens:
-                    self.false_alarms += 1
-                else:
-                    self.joined += 1
+                self.false_alarms += alarm.opens
+                self.joined += not alarm.opens
         for span in stream.spans:
-            self.changes += 1
-            right = [
-                alarm.row
-                for alarm in alarms
-                if span.first <= alarm.row < span.end and stream.is_right(alarm.row, alarm.feature)
-            ]
-            if right:
-                self.delays.append(min(right) - span.first + 1)
+            for changed in sorted(stream.changed):
+                self.changes += 1
+                right = [
+                    alarm.row
+                    for alarm in alarms
+                    if span.first <= alarm.row < span.end and about(alarm.feature, changed)
+                ]
+                if right:
+                    self.delays.append(min(right) - span.first + 1)
 
     def merge(self, other: Score) -> None:
         """Add the counts of another one."""

@@ -66,11 +66,7 @@ class Stream:
         """Whether an alarm at `row` is about a true change; `feature` None: of the stream at large."""
         if not any(span.first <= row < span.end for span in self.spans):
             return False
-        return feature is None or self.involves(feature)
-
-    def involves(self, name: str) -> bool:
-        """Whether a feature, a slice of one (`a{s=t}`) or a pair of two holds one that changes."""
-        return any(one.partition("{")[0] in self.changed for one in name.split(PAIR))
+        return any(about(feature, changed) for changed in self.changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,11 @@ class Alarm:
     row: int
     feature: str | None = None
     opens: bool = True
+
+
+def about(name: str | None, feature: str) -> bool:
+    """Whether what an alarm names is `feature`, a slice of it (`a{s=t}`) or a pair with it; None is all."""
+    return name is None or feature in {one.partition("{")[0] for one in name.split(PAIR)}
 
 
 def numbers(values: FloatArray | IntArray) -> NumberColumn:

@@ -92,7 +92,18 @@ def test_alarms_on_features_that_do_not_change_are_false_also_behind_the_change(
     assert one.stationary(named=True) == 1000
     assert one.stationary(named=False) == 500
     assert one.is_right(620, "a{segment=x}")
+    assert one.is_right(620, "a\N{MULTIPLICATION SIGN}b")
     assert not one.is_right(620, "b{segment=a}")
+
+
+def test_each_feature_that_changes_is_to_be_found() -> None:
+    rows = {name: numbers(np.zeros(1000)) for name in "abc"}
+    one = Stream("g", rows, rows, (Span(500, 1000),), frozenset("ab"))
+    score = Score("x", "g")
+    score.add(one, [Alarm(600, "a"), Alarm(700, "a")], 1000, None)
+    assert (score.changes, score.delays) == (2, [101])
+    score.add(one, [Alarm(650)], 500, None)
+    assert (score.changes, score.delays) == (4, [101, 151, 151])
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 120])
