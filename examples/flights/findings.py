@@ -43,7 +43,7 @@ class Finding:
     feature: str
     channel: str
     detector: str
-    state: str  # opened, joined, resolved, transient: the last word on it
+    state: str  # opened, joined, lasting, resolved, transient: the last word on it
     since: datetime  # when the change began, as the detector estimates it
     found: datetime
     ended: datetime | None

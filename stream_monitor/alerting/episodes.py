@@ -1,7 +1,8 @@
-"""Episodes and incidents: from detections to one alert and one resolve of each episode.
+"""Episodes and incidents: from detections to one alert and one resolve of each, one between if it lasts.
 
     detection ──▶ opens an episode ──▶ opens the incident, or joins the one that is open
     window    ──▶ dirty: holds it (confirmed)   clean: after k clean ones it ends
+    windows   ──▶ lasting, once, when the nested ones show it (`alerting.persistence`)
     end       ──▶ resolved if a window ever confirmed it, else transient
 
 An episode is one feature with one kind of trouble (`alertname`). The incident of a model
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from stream_monitor.events.columns import is_prediction
 from stream_monitor.monitors.detection import Detection
 
-State = Literal["opened", "joined", "resolved", "transient"]
+State = Literal["opened", "joined", "lasting", "resolved", "transient"]
 
 DRIFT = frozenset({"FeatureDrift", "PredictionDrift"})
 """Kinds of trouble that the whole distribution shows, not one rate."""
@@ -61,11 +62,20 @@ class Episode:
     parent: str = ""
     segment: str = ""
     """Of a slice within a segment, as in `Detection`."""
+    until: int | None = None
+    """The last time that a detector or a window showed it; None in states of older workers."""
+    lasting: int | None = None
+    """When it was found to last."""
+
+    @property
+    def lasted(self) -> int:
+        """From the onset to the last time that it showed, microseconds."""
+        return max(0, (self.until or self.opened) - self.since)
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something to tell: an episode that opened, joined, or ended.
+    """Something to tell: an episode that opened, joined, turned out to last, or ended.
 
     `backfill`: it belongs to the past. `again`: it was told as such when it opened, and now that
     the past is over it is told as live.
@@ -87,6 +97,7 @@ class Incidents:
         self.episodes: dict[tuple[str, str], Episode] = {}
         self.incident: str | None = None
         self.opened = 0
+        self._ended: dict[str, int] = {}  # by feature, the end of its last episode; the latest last
 
     def detect(self, detections: Iterable[Detection], *, backfill: bool = False) -> list[Transition]:
         """Take the detections of one moment, strongest first; `backfill` if it belongs to the past."""
@@ -96,6 +107,8 @@ class Incidents:
             known = self.episodes.get((detection.feature, name))
             if known is not None:
                 _agree(known, detection)
+                continue
+            if self.is_over(detection):
                 continue
             state: State = "joined"
             if self.incident is None:
@@ -117,10 +130,20 @@ class Incidents:
                 backfill=backfill,
                 parent=detection.parent,
                 segment=detection.segment,
+                until=detection.time,
             )
             self.episodes[detection.feature, name] = episode
             told.append(Transition(episode, state, detection.time, backfill=backfill))
         return told
+
+    def is_over(self, detection: Detection) -> bool:
+        """Whether a window tells of a time in which the feature's last episode was still open.
+
+        It would open another one for what was told already, and is over: each longer window in turn.
+        """
+        if (detection.feature, alertname(detection.feature, detection.channel)) in self.episodes:
+            return False
+        return detection.window is not None and detection.since < self._ended.get(detection.feature, -1)
 
     def go_live(self, time: int) -> list[Transition]:
         """The past is over at `time`: what is open and was told as backfill is told once more.
@@ -139,7 +162,7 @@ class Incidents:
         """One window's word on an open episode; the transition if it ends."""
         episode = self.episodes[key]
         if dirty:
-            episode.confirmed, episode.clean = True, 0
+            episode.confirmed, episode.clean, episode.until = True, 0, time
             return None
         episode.clean += 1
         if episode.clean < self.resolve_after:
@@ -149,7 +172,20 @@ class Incidents:
         episode.state = "resolved" if episode.confirmed else "transient"
         if not self.episodes:
             self.incident = None
+        self._ended.pop(episode.feature, None)
+        self._ended[episode.feature] = time
+        if len(self._ended) > _MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
         return Transition(episode, episode.state, time, backfill=episode.backfill)
+
+    def last(self, episode: Episode, time: int) -> Transition:
+        """The nested windows show that it lasts."""
+        episode.lasting = time
+        return Transition(episode, "lasting", time, backfill=episode.backfill)
+
+    def of_feature(self, feature: str) -> list[Episode]:
+        """Its open episodes, of whatever kind."""
+        return [episode for episode in self.episodes.values() if episode.feature == feature]
 
     def state(self) -> dict[str, Any]:
         """JSON values for a checkpoint."""
@@ -157,6 +193,7 @@ class Incidents:
             "incident": self.incident,
             "opened": self.opened,
             "episodes": [asdict(episode) for episode in self.episodes.values()],
+            "ended": [list(one) for one in self._ended.items()],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -164,20 +201,25 @@ class Incidents:
         self.incident, self.opened = state["incident"], state["opened"]
         episodes = [Episode(**values) for values in state["episodes"]]
         self.episodes = {(e.feature, e.alertname): e for e in episodes}
+        self._ended = dict(state.get("ended", ()))  # older workers kept none
 
 
 _MOST_AGREEING = 16
+_MOST_AT_ALL = 64
+_MOST_ENDED = 4096
 
 
 def _agree(episode: Episode, detection: Detection) -> None:
     """Another detector says the same, or the same one again: evidence, and no clean window.
 
-    It does not confirm (only windows against the baseline do), but it starts the count anew.
+    It does not confirm (only windows against the baseline do), but it starts the count anew. Of
+    each detector the first word is kept, and the first on the channel that opened, before others.
     """
-    episode.clean = 0
+    episode.clean, episode.until = 0, detection.time
     pair = (detection.detector, detection.channel)
     known = {(a["detector"], a["channel"]) for a in [episode.detection, *episode.agreeing]}
-    if pair not in known and len(episode.agreeing) < _MOST_AGREEING:
+    new = detection.channel == episode.channel or detection.detector not in {name for name, _ in known}
+    if pair not in known and len(episode.agreeing) < (_MOST_AT_ALL if new else _MOST_AGREEING):
         evidence = detection.evidence
         episode.agreeing.append(
             {k: evidence[k] for k in ("detector", "channel", "statistic", "threshold")}

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from stream_monitor.alerting import ensemble, persistence
 from stream_monitor.alerting.episodes import Episode, Transition
 from stream_monitor.alerting.words import PLAIN
 from stream_monitor.records import Output
@@ -37,6 +38,8 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
     episode = transition.episode
     ended = transition.state in ("resolved", "transient")
     told = "end" if ended else "again" if transition.again else "start"
+    if transition.state == "lasting":
+        told = "lasting"
     labels = {
         "alertname": episode.alertname,
         "model": context.model,
@@ -68,7 +71,7 @@ def render_alert(transition: Transition, context: AlertContext) -> Output:
         "provisional": context.provisional,
         "backfill": transition.backfill,
         "evidence": episode.detection
-        | {"baseline": context.baseline, "config": context.config, "agreeing": episode.agreeing},
+        | {"baseline": context.baseline, "config": context.config, "agreeing": list(episode.agreeing)},
     }
     key = f"{context.model}\x1f{context.version}".encode()
     return Output("alerts", key, orjson.dumps(view, option=orjson.OPT_SORT_KEYS), view=view)
@@ -83,6 +86,7 @@ def _against(statistic: float, threshold: float) -> str:
 
 def _summary(episode: Episode, context: AlertContext) -> str:
     words = episode.words or PLAIN.get(episode.channel, episode.channel)
+    words += persistence.suffix(episode.detection.get("persistence"))
     about = f"{episode.parent} where {episode.segment}" if episode.segment else episode.feature
     return f"{context.model} {context.version}: {about}: {words}"
 
@@ -105,8 +109,13 @@ def _description(transition: Transition) -> str:
             f" The summary's figures of now are those of {change['rows']} rows from {change['start']}"
             f" to {change['end']}."
         )
+    text += ensemble.sentence(found.get("ensemble"), found["detector"])
+    ended = transition.state in ("resolved", "transient")
+    text += persistence.sentence(found.get("persistence"), ended=ended)
     if transition.again:
         text += " It began in the past that was read at the first start, and is still there."
+    elif transition.state == "lasting":
+        text += f" It was told first at {rfc3339(episode.opened)}."
     elif transition.state == "joined":
         text += " It joined an incident that was open already."
     if transition.state == "resolved":

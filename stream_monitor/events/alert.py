@@ -15,7 +15,7 @@ from stream_monitor.errors import EventError
 
 SCHEMA = "stream-monitor/alert/v1"
 
-State = Literal["opened", "joined", "resolved", "transient"]
+State = Literal["opened", "joined", "lasting", "resolved", "transient"]
 
 ALERTNAMES = (
     "FeatureDrift",
@@ -87,6 +87,32 @@ class Change(msgspec.Struct, frozen=True):
     outside: str | None = None
 
 
+class Persistence(msgspec.Struct, frozen=True):
+    """Whether it is a short "anomaly" or a lasting "shift", or "too early to say".
+
+    `windows`: by length, whether the newest ones behind the onset show it; None where none is
+    there yet or its rows are too few. `lasted_seconds`: from the onset to when it last showed.
+    """
+
+    verdict: str
+    windows: dict[str, bool | None]
+    lasted_seconds: float
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A detector of the ensemble with its share of the alert budget, and what it says of the feature.
+
+    `fired`: on the alert's "channel", on another one of the "feature", or None.
+    """
+
+    detector: str
+    share: float
+    fired: str | None = None
+    channel: str | None = None
+    statistic: float | None = None
+    threshold: float | None = None
+
+
 class Evidence(Finding, frozen=True, kw_only=True):
     """Why the alert was raised, and all that is needed to raise it again.
 
@@ -107,6 +133,8 @@ class Evidence(Finding, frozen=True, kw_only=True):
     change: Change | None = None
     source: dict[str, tuple[int, int]] = {}
     agreeing: tuple[Finding, ...] = ()
+    ensemble: tuple[Member, ...] = ()
+    persistence: Persistence | None = None
 
 
 class Alert(

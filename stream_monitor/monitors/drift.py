@@ -34,7 +34,8 @@ from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
 from stream_monitor.monitors.reference import Reference
 from stream_monitor.monitors.spending import Spending
-from stream_monitor.monitors.window import WindowMonitor
+from stream_monitor.monitors.window import SHARE, WindowMonitor
+from stream_monitor.windows.panes import duration_name
 from stream_monitor.windows.tally import Tally
 
 _RECALIBRATE_AT = 1.5
@@ -291,6 +292,15 @@ class DriftMonitor:
         """The detectors that see every pane: those that have a share."""
         first = [self._e, None if self._anchor is None else self._anchor.detector]
         return [detector for detector in first if detector is not None] + self._second
+
+    @property
+    def ensemble(self) -> dict[str, float]:
+        """Share of the budget of each detector that runs, by the name that its detections bear."""
+        shares = {detector.name: self.budget.share(detector.name) for detector in self.sequential}
+        lengths = sorted(self.settings.windows)
+        if (share := self.budget.share(SHARE)) > 0.0:
+            shares |= {f"{SHARE}-{duration_name(length)}": share / len(lengths) for length in lengths}
+        return shares
 
     @property
     def traffic(self) -> float:

@@ -33,15 +33,22 @@ SHARE = "window"
 HOLD_LEVEL = 1e-3
 """Level of the window test that holds an open episode."""
 _HOLD_Z = 3.0
+_SURE_Z = 2.0
+_SURE_X2 = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A window against the baseline: rows and loose window test by feature, loose z-test by channel."""
+    """A window against the baseline: rows and loose window test by feature, loose z-test by channel.
+
+    `noise` is the standard error of a channel's mean, `x2` what the loose window test must pass.
+    """
 
     rows: IntArray  # (F,)
     off: NDArray[np.bool_]  # (C,)
     drifted: NDArray[np.bool_]  # (F,)
+    noise: FloatArray  # (C,)
+    x2: FloatArray  # (F,)
 
 
 class Blame(NamedTuple):
@@ -220,6 +227,8 @@ class WindowMonitor:
             rows=self.channels.totals(seen.counts),
             off=(sums.n > 0) & off,
             drifted=drifted,
+            noise=noise,
+            x2=judged.threshold,
         )
 
     def reach(self, window: TumblingWindow, feature: str, since: int, rows: int) -> int:
@@ -249,6 +258,30 @@ class WindowMonitor:
         if any(seen.off[c] for c in of_feature if self.channels.names[c][1] == channel):
             return True
         return whole and bool(seen.drifted[i])
+
+    def would_show(self, found: Mapping[str, Any], feature: str, seen: Look) -> bool:
+        """Whether trouble as large as what was `found` (a detection's evidence) would show in a window.
+
+        Not surely: by a margin of two standard errors, or half of the threshold.
+        """
+        i = self.baseline.places.get(feature)
+        if i is None:
+            return True  # nothing is watched that could show it
+        before, now, window = found["baseline_mean"], found["current_mean"], found["window"]
+        if before is None or now is None:
+            if window is None:
+                return False
+            here, there = (self._harmonic(i, rows) for rows in (int(seen.rows[i]), window["rows"]))
+            return bool(window["x2"] * here / there > _SURE_X2 * seen.x2[i])
+        for c in np.flatnonzero(self.channels.feature == i).tolist():
+            if self.channels.names[c][1] == found["channel"]:
+                least = max(float(self.channels.eps[c]), _HOLD_Z * float(seen.noise[c]))
+                return bool(abs(now - before) > least + _SURE_Z * float(seen.noise[c]))
+        return True
+
+    def _harmonic(self, i: int, rows: int) -> float:
+        """By which X2 grows with a window's rows where a difference stays the same."""
+        return max(rows, 1) * int(self.window.rows[i]) / (max(rows, 1) + int(self.window.rows[i]))
 
 
 def _memory(baseline: Baseline, needed: IntArray) -> int:

@@ -6,16 +6,18 @@ hold an episode, and becomes records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from stream_monitor.alerting.episodes import DRIFT, Episode, Incidents, Transition
+from stream_monitor.alerting.ensemble import ensemble
+from stream_monitor.alerting.episodes import Episode, Incidents, Transition
+from stream_monitor.alerting.persistence import evidence, verdict, verdict_at_end
 from stream_monitor.alerting.render import AlertContext, render_alert
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.drift import DriftMonitor
-from stream_monitor.monitors.window import Look
 from stream_monitor.processors.explain import Seen, explain
+from stream_monitor.processors.nested import Nested
 from stream_monitor.records import Output
 from stream_monitor.windows.tumbling import Block, TumblingWindow
 
@@ -31,46 +33,95 @@ class Alarms:
         self.incidents = Incidents(scope, resolve_after)
 
     def detect(
-        self, found: list[Detection], baseline: Baseline, seen: Seen, *, backfill: bool
+        self,
+        found: list[Detection],
+        baseline: Baseline,
+        seen: Seen,
+        *,
+        backfill: bool,
+        windows: Sequence[TumblingWindow] = (),
+        monitor: DriftMonitor | None = None,
     ) -> list[Output]:
-        """Records of one moment's detections, strongest first, and the alerts that they open."""
+        """Records of one moment's detections, strongest first, and the alerts that they open.
+
+        `windows` (the shortest first) and `monitor` say what stands beside an alert's detection.
+        """
+        over = [self.incidents.is_over(detection) for detection in found]
         told = self.incidents.detect(found, backfill=backfill)
         explain(baseline, told, found, seen)
+        nested = Nested(windows, monitor)
+        for transition in told:
+            episode = transition.episode
+            views = nested.views(episode)
+            what = verdict(views)
+            episode.lasting = episode.opened if what == "shift" else None
+            self._put(episode, monitor, evidence(what, views, episode.lasted))
         states = {(t.episode.feature, t.episode.channel): t.state for t in told}
         outputs = []
-        for detection in found:
+        for detection, past in zip(found, over, strict=True):
             # The first detection on a channel is the one that opened; what follows agrees with it.
-            role = states.pop((detection.feature, detection.channel), "agrees")
+            otherwise = "over" if past else "agrees"
+            role = states.pop((detection.feature, detection.channel), otherwise)
             model, version = self._scope
             view = {"model": model, "version": version, "role": role, "detection": detection}
             outputs.append(Output("detections", None, None, view=view))
         return outputs + self._tell(told)
 
-    def hold(self, window: TumblingWindow, block: Block, monitor: DriftMonitor | None) -> list[Output]:
+    def hold(
+        self, windows: Sequence[TumblingWindow], block: Block, monitor: DriftMonitor | None
+    ) -> list[Output]:
         """What a closed block of the shortest window says of the open episodes: alerts of those it ends.
 
-        Where nothing is watched any more (`monitor` is None) every block is a clean one.
+        And of those that turn out to last. Where nothing is watched any more (`monitor` is None)
+        every block is a clean one.
         """
-        told = []
-        looks: dict[int, Look] = {}  # by how many blocks they go back: episodes share them
+        told: list[Transition] = []
+        ended_any = False
+        nested = Nested(windows, monitor)
+        time = block.start + windows[0].length
         for key, episode in sorted(self.incidents.episodes.items()):
             if block.start < episode.since:
                 continue  # it began inside this window: too early to say
-            dirty = False if monitor is None else _dirty(episode, window, monitor, looks)
-            if dirty is None:
+            dirty = nested.dirty(episode)
+            ended = None if dirty is None else self.incidents.judge(key, dirty, time)
+            if ended is None:
+                if episode.lasting is None and verdict(views := nested.views(episode)) == "shift":
+                    self._put(episode, monitor, evidence("shift", views, episode.lasted))
+                    told.append(self.incidents.last(episode, time))
                 continue
-            ended = self.incidents.judge(key, dirty, block.start + window.length)
-            if ended is not None:
-                told.append(ended)
-                if monitor is not None:
-                    monitor.forget(episode.feature)
-        if told and monitor is not None and self.incidents.incident is None:
+            views = nested.views(episode)
+            what = verdict_at_end(
+                views, lasting=episode.lasting is not None, lasted=episode.lasted, length=nested.longest
+            )
+            self._put(episode, monitor, evidence(what, views, episode.lasted))
+            told.append(ended)
+            ended_any = True
+            if monitor is not None:
+                monitor.forget(episode.feature)
+        if ended_any and monitor is not None and self.incidents.incident is None:
             monitor.forget(None)
         return self._tell(told)
 
-    def go_live(self, moment: int) -> list[Output]:
+    def _put(self, episode: Episode, monitor: DriftMonitor | None, persistence: dict[str, Any]) -> None:
+        """What is known by now, into the evidence."""
+        episode.detection["persistence"] = persistence
+        if monitor is not None:
+            others = self.incidents.of_feature(episode.feature)
+            episode.detection["ensemble"] = ensemble(monitor.ensemble, episode, others)
+
+    def go_live(
+        self, moment: int, windows: Sequence[TumblingWindow], monitor: DriftMonitor | None
+    ) -> list[Output]:
         """The past is over: alerts of what began in it and is still open."""
-        return self._tell(self.incidents.go_live(moment))
+        told = self.incidents.go_live(moment)
+        nested = Nested(windows, monitor)
+        for episode in (transition.episode for transition in told):
+            views = nested.views(episode)
+            if episode.lasting is None and verdict(views) == "shift":
+                episode.lasting = moment
+            what = verdict(views) if episode.lasting is None else "shift"
+            self._put(episode, monitor, evidence(what, views, episode.lasted))
+        return self._tell(told)
 
     def firing(self) -> list[dict[str, Any]]:
         """The alerts of open episodes, as they were told when they opened."""
@@ -85,16 +136,3 @@ class Alarms:
             return []
         context = self._context()
         return [render_alert(transition, context) for transition in told]
-
-
-def _dirty(
-    episode: Episode, window: TumblingWindow, monitor: DriftMonitor, looks: dict[int, Look]
-) -> bool | None:
-    """Whether the newest blocks still show an episode's trouble; None where they have too few rows to say."""
-    size = monitor.windows.reach(window, episode.feature, episode.since, episode.rows)
-    if not size:
-        return None
-    if size not in looks:
-        looks[size] = monitor.windows.look(window.newest(size))
-    whole = episode.alertname in DRIFT
-    return monitor.windows.holds(episode.feature, episode.channel, looks[size], whole=whole)

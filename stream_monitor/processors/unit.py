@@ -161,7 +161,7 @@ class Unit:
         if mine is None or mine > moment:
             return  # it is another version's moment
         if not self._is_past(moment):
-            self.outputs.extend(self.alarms.go_live(moment))
+            self.outputs.extend(self.alarms.go_live(moment, self.windows, self.monitor))
         last = floor_to(moment, self.settings.pane) - self.settings.pane  # the last pane that ends by now
         if (first := self.under.follow(last, self.closed)) is not None:
             self.configure(first)
@@ -305,7 +305,7 @@ class Unit:
             self.first_seen = {name: self.first_seen[name] for name in block.tally.names()}
         self._detect(found, lambda _: window.extended())
         if window is self.windows[0]:
-            self.outputs.extend(self.alarms.hold(window, block, self.monitor))
+            self.outputs.extend(self.alarms.hold(self.windows, block, self.monitor))
             self.under.forget(self.closed - self.settings.allowed_lateness - self.windows[-1].length)
 
     def _report(self, window: TumblingWindow, block: Block, drift: dict[str, dict[str, Any]]) -> None:
@@ -383,11 +383,16 @@ class Unit:
         if found:
             assert self.baseline is not None
             past = self._is_past(found[0].time)
-            self.outputs.extend(self.alarms.detect(found, self.baseline, seen, backfill=past))
-            since = min(episode.since for episode in self.alarms.incidents.episodes.values())
-            self.learner.forget(since)
-            if self.monitor is not None:
-                self.monitor.reference.taint(since)
+            told = self.alarms.detect(
+                found, self.baseline, seen, backfill=past, windows=self.windows, monitor=self.monitor
+            )
+            self.outputs.extend(told)
+            episodes = self.alarms.incidents.episodes.values()
+            if episodes:
+                since = min(episode.since for episode in episodes)
+                self.learner.forget(since)
+                if self.monitor is not None:
+                    self.monitor.reference.taint(since)
 
     def _context(self) -> AlertContext:
         assert self.whole is not None

@@ -303,8 +303,8 @@ ALERTS = Metric(
     "counter",
     "alert",
     ("model", "version", "state"),
-    "Alert messages by the state they told: opened, joined, resolved, transient. Zero from when a model "
-    "version is judged here. Never left out by the series limit.",
+    "Alert messages by the state they told: opened, joined, lasting, resolved, transient. Zero from when a "
+    "model version is judged here. Never left out by the series limit.",
 )
 DETECTIONS = Metric(
     "stream_monitor_detections_total",

@@ -18,7 +18,7 @@ interface Alert {
   schema: string;
   id: string;
   status: "firing" | "resolved";
-  state: "opened" | "joined" | "resolved" | "transient";
+  state: "opened" | "joined" | "lasting" | "resolved" | "transient";
   backfill?: boolean;
   labels: { model: string; version: string; feature: string };
 }
