@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def config_from(
     _check_shares(config.defaults, "defaults", problems)
     _check_segments(config.defaults, "defaults", problems)
     _check_reference(config.defaults, "defaults", problems)
+    _check_opinions(config.defaults, "defaults", problems)
     _check_topics(config, problems)
     inherited = content.get("defaults", {})
     resolved = {}
@@ -88,6 +90,8 @@ def config_from(
         )
         if ours != theirs:
             _check_reference(model, f"models.{name}", problems)
+        if model.second_opinions != config.defaults.second_opinions:
+            _check_opinions(model, f"models.{name}", problems)
         if model.alert_budget.shares != config.defaults.alert_budget.shares:
             _check_shares(model, f"models.{name}", problems)
         if model.segments != config.defaults.segments:
@@ -184,6 +188,17 @@ def _check_segments(settings: Defaults, path: str, problems: Problems) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
             problems.add(f"`{path}.segments[{i}]`: {name!r} is given twice")
+
+
+def _check_opinions(settings: Defaults, path: str, problems: Problems) -> None:
+    names = settings.second_opinions
+    if len(set(names)) < len(names):
+        problems.add(f"`{path}.second_opinions`: the same detector is given twice")
+    if names and find_spec("river") is None:
+        problems.add(
+            f"`{path}.second_opinions`: these need river, which is not installed: install "
+            "stream-monitor[river]"
+        )
 
 
 def _check_topics(config: Config, problems: Problems) -> None:

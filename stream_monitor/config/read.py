@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from stream_monitor.config.durations import parse_duration
-from stream_monitor.config.settings import ModelConfig
+from stream_monitor.config.settings import NEED_LABELS, ModelConfig, Opinion
 from stream_monitor.config.words import duration_rule, type_words
 from stream_monitor.errors import ConfigError
 
@@ -188,5 +188,7 @@ def _shown(value: Any, path: str) -> str:
 def _near(value: Any, kind: Any) -> str:
     if typing.get_origin(kind) is not typing.Literal or not isinstance(value, str):
         return ""
+    if kind is Opinion and value in NEED_LABELS:
+        return "; this one learns from right and wrong answers, and labels are not joined to events yet"
     near = get_close_matches(value, typing.get_args(kind), 1, 0.5)
     return f"; did you mean `{near[0]}`?" if near else ""

@@ -79,6 +79,7 @@ defaults.segments: What rows are told apart by, at most 4: names of features, of
 defaults.reference: What panes are compared with: `training`, the baseline; `rolling(7d)`, the last seven days (or another time) outside incidents; `seasonal(day)` or `seasonal(week)`, the baseline with an hour's and a day's own means, learned where the baseline does not hold them. See [references](references.md).
 defaults.anchor_floor: Where `reference` is not `training`: the least shift against the baseline itself that counts as a change, whatever the reference has followed. On the scale of `effect_floor`, and not below it.
 defaults.resolve_after: How many clean windows in a row end an episode.
+defaults.second_opinions: river's detectors, beside ours, for comparison: they see each feature's mean of u, pane by pane, with river's own settings, and are only counted (`stream_monitor_second_opinions_total`). They open, hold and end nothing and have no share of the budget. Needs the extra `river`; see [monitors](monitors.md#second-opinions).
 models.NAME.columns: Names of a file's columns that are not features; for baselines and replay. Events on Kafka need none of it.
 models.NAME.columns.id: The event's id. Looked for as `id` where it is not given.
 models.NAME.columns.timestamp: The event's time. Looked for as `timestamp`.

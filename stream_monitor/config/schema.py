@@ -118,10 +118,9 @@ def _value(hint: Any, path: str, words: dict[str, str]) -> dict[str, Any]:
     if origin is dict:
         return _mapping(hint, path, words)
     if origin in (list, tuple):
-        some = {"maxItems": MAX_SEGMENTS} if path.endswith(".segments") else {"minItems": 1}
-        return {"type": "array", "items": _value(typing.get_args(hint)[0], path, words)} | (
-            some if origin is tuple else {}
-        )
+        some = {"windows": {"minItems": 1}, "segments": {"maxItems": MAX_SEGMENTS}}
+        items = _value(typing.get_args(hint)[0], path, words)
+        return {"type": "array", "items": items} | some.get(path.rpartition(".")[2], {})
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _struct(hint, path, words)
     limits: dict[str, Any] = {}

@@ -94,6 +94,11 @@ class AlertBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return PERIODS[self.per]
 
 
+Opinion = Literal["river.ADWIN", "river.KSWIN", "river.PageHinkley"]
+NEED_LABELS = ("river.DDM", "river.EDDM", "river.FHDDM", "river.HDDMA", "river.HDDMW")
+"""river's other detectors: they watch whether answers were right."""
+
+
 class LearnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many events a model without a baseline is learned from."""
 
@@ -126,6 +131,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `reference` is what is compared with, and where that moves, a change of `anchor_floor` against
     the baseline itself is told all the same.
     `resolve_after` clean windows end an episode.
+    `second_opinions` are river's detectors, for comparison.
     """
 
     pane: Duration = 10 * SECOND
@@ -140,6 +146,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reference: Against = "training"
     anchor_floor: Annotated[float, Meta(ge=0, le=0.4)] = 0.1
     resolve_after: Count = 3
+    second_opinions: tuple[Opinion, ...] = ()
 
 
 class ModelConfig(Defaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,7 +216,14 @@ class ResolvedModel(ModelConfig, frozen=True, kw_only=True, forbid_unknown_field
         return frozenset(self.types)
 
 
-CAME_LATER = ("alert_budget.shares", "types", "segments", "reference", "anchor_floor")
+CAME_LATER = (
+    "alert_budget.shares",
+    "anchor_floor",
+    "reference",
+    "second_opinions",
+    "segments",
+    "types",
+)
 """Keys that older versions did not have. A body leaves them out where they hold their default: the settings
 of an older version keep their hash, so that its state goes on. Their defaults must never change."""
 _NOTHING_SAID: dict[str, Any] = msgspec.to_builtins(ModelConfig())

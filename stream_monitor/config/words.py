@@ -34,7 +34,8 @@ def type_words(hint: Any) -> str:
     if origin is dict:
         return f"mapping of names to {type_words(typing.get_args(hint)[1])}"
     if origin in (list, tuple):
-        return f"list of {type_words(typing.get_args(hint)[0])}s"
+        inner = typing.get_args(hint)[0]
+        return f"list of {type_words(inner)}{'' if typing.get_origin(inner) is typing.Literal else 's'}"
     return _WORDS[hint]
 
 

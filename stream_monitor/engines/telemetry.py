@@ -42,6 +42,9 @@ class Telemetry(Protocol):
     def alert(self, view: Mapping[str, Any]) -> None:
         """An alert that was committed."""
 
+    def opinion(self, view: Mapping[str, Any]) -> None:
+        """A second opinion (role, model, version, detection), after the commit of what it was about."""
+
     def judging(self, partition: int | str, models: Mapping[tuple[str, str], Readiness]) -> None:
         """All (model, version) of a partition now, and whether each is judged or still learns."""
 

@@ -32,6 +32,7 @@ from stream_monitor.monitors.anchor import SHARE as ANCHOR_SHARE
 from stream_monitor.monitors.anchor import Anchor
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
+from stream_monitor.monitors.opinions import Opinions
 from stream_monitor.monitors.reference import Reference
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.monitors.window import SHARE, WindowMonitor
@@ -68,6 +69,7 @@ class DriftMonitor:
         self._last: tuple[PaneSums, int] | None = None
         self._traffic = _traffic(baseline, settings)
         self._second: list[Detector] = self._calibrated()
+        self._opinions = Opinions.of(settings.second_opinions, self.channels)
 
     @property
     def provisional(self) -> bool:
@@ -194,8 +196,15 @@ class DriftMonitor:
             since=onset.since,
             baseline_mean=float(channels.mu[channel] + offset),
             current_mean=onset.mean + offset,
-            source={str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
+            source=_source(tally),
         )
+
+    def second_opinions(self, tally: Tally) -> list[Detection]:
+        """What river's detectors say of the pane that `pane` saw; outside the budget, and not in `state`."""
+        if self._opinions is None or self._last is None:
+            return []
+        sums, start = self._last
+        return self._opinions.update(sums, start, start + self.settings.pane, _source(tally))
 
     def gather(self) -> None:
         """The pane that `pane` saw last lies outside any incident: the reference may learn from it."""
@@ -306,6 +315,10 @@ class DriftMonitor:
     def traffic(self) -> float:
         """Rows per period of the budget that thresholds are set for."""
         return _RECALIBRATE_AT * self._traffic
+
+
+def _source(tally: Tally) -> dict[str, list[int]]:
+    return {str(p): list(offsets) for p, offsets in sorted(tally.sources.items())}
 
 
 def _traffic(baseline: Baseline, settings: ResolvedModel) -> float:

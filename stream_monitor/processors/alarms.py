@@ -21,6 +21,9 @@ from stream_monitor.processors.nested import Nested
 from stream_monitor.records import Output
 from stream_monitor.windows.tumbling import Block, TumblingWindow
 
+SECOND_OPINION = "second opinion"
+"""The role of a detection by one of river's detectors."""
+
 
 class Alarms:
     """Open episodes of `scope` (model, version). `context` gives what an alert carries just now."""
@@ -62,10 +65,17 @@ class Alarms:
             # The first detection on a channel is the one that opened; what follows agrees with it.
             otherwise = "over" if past else "agrees"
             role = states.pop((detection.feature, detection.channel), otherwise)
-            model, version = self._scope
-            view = {"model": model, "version": version, "role": role, "detection": detection}
-            outputs.append(Output("detections", None, None, view=view))
+            outputs.append(self._view(detection, role))
         return outputs + self._tell(told)
+
+    def compare(self, found: Iterable[Detection]) -> list[Output]:
+        """Records of second opinions: nothing follows from them."""
+        return [self._view(detection, SECOND_OPINION) for detection in found]
+
+    def _view(self, detection: Detection, role: str) -> Output:
+        model, version = self._scope
+        view = {"model": model, "version": version, "role": role, "detection": detection}
+        return Output("detections", None, None, view=view)
 
     def hold(
         self, windows: Sequence[TumblingWindow], block: Block, monitor: DriftMonitor | None

@@ -208,6 +208,7 @@ class Unit:
             found = self.monitor.pane(tally, pane, incident_open=opened_now, active=active)
             alone = Extended(pane, end, tally.rows, tally.counts)
             self._detect(found, lambda since: self.windows[0].since(since, end) or alone)
+            self.outputs.extend(self.alarms.compare(self.monitor.second_opinions(tally)))
             if self.alarms.incidents.incident is None:
                 self.monitor.gather()
         self._learn(pane, end, learnt, tally.rows)

@@ -18,6 +18,8 @@ Told = tuple[str, str, str]
 """Labels of `stream_monitor_alerts_total` in its order."""
 Group = tuple[str, str, str, str]
 """Labels of `stream_monitor_alerts_firing` in its order."""
+Opinion = tuple[str, str, str]
+"""Labels of `stream_monitor_second_opinions_total` in its order."""
 Firing = tuple[str, str, str, str]
 """Labels of `stream_monitor_feature_firing` in its order."""
 STATES: tuple[str, ...] = get_args(State)
@@ -45,6 +47,7 @@ class AlertStore:
         self._groups: dict[Group, int] = {}
         self._told: dict[Told, int] = {}
         self._causes: dict[Cause, int] = {}
+        self._opinions: dict[Opinion, int] = {}
         self.overflow = 0
 
     def begin(self, models: Collection[tuple[str, str]]) -> None:
@@ -78,6 +81,11 @@ class AlertStore:
         if cause not in self._causes and len(self._causes) >= self._max_causes:
             cause = (*cause[:2], "", *cause[3:])
         self._causes[cause] = self._causes.get(cause, 0) + 1
+
+    def compare(self, view: Mapping[str, Any]) -> None:
+        """Count a second opinion."""
+        opinion = str(view["model"]), str(view["version"]), str(view["detection"].detector)
+        self._opinions[opinion] = self._opinions.get(opinion, 0) + 1
 
     def follow(self, view: Mapping[str, Any]) -> None:
         """Take over an alert's status without counting a message (state restored after a rebalance)."""
@@ -117,6 +125,7 @@ class AlertStore:
         self._groups = {group: n for group, n in self._groups.items() if kept(*group[:2])}
         self._told = {told: n for told, n in self._told.items() if kept(*told[:2])}
         self._causes = {cause: n for cause, n in self._causes.items() if kept(*cause[:2])}
+        self._opinions = {opinion: n for opinion, n in self._opinions.items() if kept(*opinion[:2])}
 
     def firing(self) -> list[tuple[Group, int]]:
         """(labels, alerts that fire), sorted."""
@@ -129,6 +138,10 @@ class AlertStore:
     def causes(self) -> list[tuple[Cause, int]]:
         """(labels, messages), sorted."""
         return sorted(self._causes.items())
+
+    def opinions(self) -> list[tuple[Opinion, int]]:
+        """(labels, alarms of second opinions), sorted."""
+        return sorted(self._opinions.items())
 
     def firing_features(self) -> list[Firing]:
         """Labels of every feature that an alert fires for, sorted."""

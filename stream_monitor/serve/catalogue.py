@@ -314,6 +314,14 @@ DETECTIONS = Metric(
     "Alert messages by what caused them; a series begins with its first message, at 1. Behind the limit of "
     "label sets further features are counted together under an empty feature.",
 )
+SECOND_OPINIONS = Metric(
+    "stream_monitor_second_opinions_total",
+    "counter",
+    "alert",
+    ("model", "version", "detector"),
+    "Alarms of river's detectors (`second_opinions`), which open nothing; a series begins with its first "
+    "alarm, at 1. They begin anew with every restart.",
+)
 FIRING = Metric(
     "stream_monitor_alerts_firing",
     "gauge",
@@ -365,7 +373,7 @@ UNREADABLE = Metric(
     "counter",
     "exporter",
     ("view",),
-    "Aggregates or alerts that the exporter could not read; the worker's log has the cause.",
+    "Aggregates, alerts or second opinions that the exporter could not read; the worker's log has the cause.",
 )
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

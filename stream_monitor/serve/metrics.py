@@ -63,7 +63,7 @@ class Metrics:
         self._windows = WindowStore(max_windows=series_limit, max_features=10 * series_limit)
         self._alerts = AlertStore(max_causes=max(1, series_limit // 4), max_firing=series_limit)
         self._left_out = 0  # series, summed over scrapes
-        self._unreadable = {"aggregate": 0, "alert": 0}
+        self._unreadable = {"aggregate": 0, "alert": 0, "opinion": 0}
         self.registry = CollectorRegistry(auto_describe=False) if registry is None else registry
         self.registry.register(_Exported(self._collect))
         ProcessCollector(registry=self.registry)
@@ -115,6 +115,10 @@ class Metrics:
         """An alert message as in `schemas/alert.v1.json`: counted, and its status followed."""
         self._take("alert", self._alerts.apply, view)
 
+    def opinion(self, view: Mapping[str, Any]) -> None:
+        """A second opinion: counted."""
+        self._take("opinion", self._alerts.compare, view)
+
     def restored(self, aggregates: Iterable[Mapping[str, Any]], alerts: Iterable[Mapping[str, Any]]) -> None:
         """What was shown by the partition's last owner: windows, and alerts that fire. Nothing is counted."""
         for view in aggregates:
@@ -164,6 +168,7 @@ class Metrics:
                 self._alerts.firing(),
                 self._alerts.told(),
                 self._alerts.causes(),
+                self._alerts.opinions(),
                 self._alerts.firing_features(),
                 sorted({name: at for models in self._judged.values() for name, at in models.items()}.items()),
                 self._configured,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
 
     from stream_monitor.processors.readiness import Readiness
-    from stream_monitor.serve.alerts import Cause, Firing, Group, Told
+    from stream_monitor.serve.alerts import Cause, Firing, Group, Opinion, Told
 
 STALE_SECONDS = 300.0
 STALE_LENGTHS = 3
@@ -45,6 +45,7 @@ class Snapshot:
     firing: Sequence[tuple[Group, int]]
     told: Sequence[tuple[Told, int]]
     causes: Sequence[tuple[Cause, int]]
+    opinions: Sequence[tuple[Opinion, int]]
     firing_features: Sequence[Firing]
     judged: Sequence[tuple[tuple[str, str], Readiness]]  # by model and version
     configured: Collection[str]  # models
@@ -125,10 +126,13 @@ def _alert_families(snapshot: Snapshot) -> list[Family]:
     detections = catalogue.DETECTIONS.counter()
     for cause, messages in snapshot.causes:
         detections.add_metric([label(part) for part in cause], messages)
+    opinions = catalogue.SECOND_OPINIONS.counter()
+    for opinion, alarms in snapshot.opinions:
+        opinions.add_metric([label(part) for part in opinion], alarms)
     firing = catalogue.FIRING.gauge()
     for group, alerts in snapshot.firing:
         firing.add_metric([label(part) for part in group], alerts)
-    return [told, detections, firing]
+    return [told, detections, opinions, firing]
 
 
 def _firing(features: Sequence[Firing]) -> Family:

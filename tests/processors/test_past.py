@@ -127,13 +127,13 @@ def without() -> Played:
 
 
 def test_without_a_past_nothing_is_marked(without: Played) -> None:
-    assert story(without) == [("opened", False), ("resolved", False)]
+    assert story(without) == [("opened", False), ("lasting", False), ("resolved", False)]
     assert not any(view["backfill"] for view in without.views("aggregates"))
 
 
 def test_trouble_of_the_past_is_marked_from_its_opening_to_its_end(without: Played) -> None:
     played = drift(25)
-    assert story(played) == [("opened", True), ("resolved", True)]
+    assert story(played) == [("opened", True), ("lasting", True), ("resolved", True)]
     for mine, plain in zip(played.views("alerts"), without.views("alerts"), strict=True):
         assert mine == plain | {"backfill": True}, "nothing else is different"
     windows = [(view["end"], view["backfill"]) for view in played.views("aggregates")]
@@ -143,10 +143,11 @@ def test_trouble_of_the_past_is_marked_from_its_opening_to_its_end(without: Play
 
 def test_trouble_that_outlasts_the_past_is_told_once_more(without: Played) -> None:
     played = drift(15)
-    assert story(played) == [("opened", True), ("opened", False), ("resolved", False)]
-    first, live, end = played.views("alerts")
-    assert len({first["id"], live["id"], end["id"]}) == 3
-    assert [first["id"], end["id"]] == [view["id"] for view in without.views("alerts")]
+    assert story(played) == [("opened", True), ("lasting", True), ("opened", False), ("resolved", False)]
+    first, lasting, live, end = played.views("alerts")
+    assert len({first["id"], lasting["id"], live["id"], end["id"]}) == 4
+    assert [first["id"], lasting["id"], end["id"]] == [view["id"] for view in without.views("alerts")]
+    assert live["evidence"]["persistence"]["verdict"] == "shift"
     for same in ("episode", "incident", "fingerprint", "labels", "startsAt", "endsAt"):
         assert live[same] == first[same]
     assert "began in the past" in live["annotations"]["description"]
@@ -154,7 +155,7 @@ def test_trouble_that_outlasts_the_past_is_told_once_more(without: Played) -> No
 
 
 def test_trouble_that_begins_behind_the_past_is_live() -> None:
-    assert story(drift(8)) == [("opened", False), ("resolved", False)]
+    assert story(drift(8)) == [("opened", False), ("lasting", False), ("resolved", False)]
 
 
 def test_of_two_that_outlast_the_past_the_first_opens_and_the_other_joins() -> None:
@@ -173,8 +174,9 @@ def test_of_two_that_outlast_the_past_the_first_opens_and_the_other_joins() -> N
     config = small_config(alert_budget={"false_alarms": 1, "per": "week"}, learn=10**6)
     published = [Activation("loans", "*", 0, drifting_baseline(rows=6000))]
     alerts = play(config, ended(log), published, past=ends).views("alerts")
-    past = [a for a in alerts if a["backfill"]]
-    live = [a for a in alerts if not a["backfill"]]
+    past, live = (
+        [a for a in alerts if a["backfill"] is which and a["state"] != "lasting"] for which in (True, False)
+    )
     assert [a["state"] for a in past[:2]] == ["opened", "joined"]
     firing = [a for a in live if a["status"] == "firing"]
     assert firing[0]["state"] == "opened"
@@ -197,7 +199,7 @@ def test_open_trouble_of_a_version_that_says_nothing_more_stays_in_the_past() ->
     config = small_config(windows=["1m"], alert_budget={"false_alarms": 1, "per": "week"}, learn=10**6)
     published = [Activation("loans", "*", 0, drifting_baseline(rows=6000))]
     played = play(config, ended(log), published, past={0: end})
-    assert story(played) == [("opened", True)]
+    assert story(played) == [("opened", True), ("lasting", True)]
     assert [view["backfill"] for view in played.judge.firing()] == [True]
     assert any(not v["backfill"] for v in played.views("aggregates") if v["version"] == "2")
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, get_args
 
 import pytest
@@ -37,7 +38,7 @@ CLOSED: dict[str, dict[str, set[str]]] = {
     "stream_monitor_refused_events_total": {"limit": {"max_models", "max_versions", "other"}},
     "stream_monitor_omitted_series_total": {},
     "stream_monitor_views_forgotten_total": {"view": {"aggregate", "alert"}},
-    "stream_monitor_unreadable_views_total": {"view": {"aggregate", "alert"}},
+    "stream_monitor_unreadable_views_total": {"view": {"aggregate", "alert", "opinion"}},
 }
 """Counters whose label values are known, with those."""
 
@@ -51,7 +52,11 @@ def test_every_counter_starts_at_zero_with_every_value_of_its_labels() -> None:
         expected = {frozenset(zip(labels, values, strict=True)) for values in product(*labels.values())}
         assert {frozenset(key) for key in read.named(name)} == expected, name
         assert set(read.named(name).values()) == {0.0}, name
-    of_models = {"stream_monitor_alerts_total", "stream_monitor_detections_total"}
+    of_models = {
+        "stream_monitor_alerts_total",
+        "stream_monitor_detections_total",
+        "stream_monitor_second_opinions_total",
+    }
     counters = {metric.name for metric in METRICS if metric.kind == "counter"}
     assert counters - of_models == {name for name in CLOSED if name.endswith("_total")}
 
@@ -208,6 +213,7 @@ def test_every_metric_of_the_catalogue_is_exported_and_no_other() -> None:
     metrics.watermark("observe", 0, 1)
     metrics.aggregate(aggregate({"age": feature(drifted=True), "job": feature(kind="category")}))
     metrics.alert(alert())
+    metrics.opinion({"model": "m", "version": "1", "detection": SimpleNamespace(detector="river.ADWIN")})
     metrics.judging(0, judged(("m", "1")))
     read = scrape(metrics.registry)
     names = {name for name, _ in read if name.startswith("stream_monitor")}

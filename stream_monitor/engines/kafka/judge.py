@@ -21,6 +21,7 @@ from stream_monitor.engines.kafka.positions import committed_offset, log_range
 from stream_monitor.engines.kafka.reading import read_to_end
 from stream_monitor.engines.kafka.stage import Shared, Stage
 from stream_monitor.errors import StateError
+from stream_monitor.processors.alarms import SECOND_OPINION
 from stream_monitor.processors.judge import CLOCK, JudgePartition
 from stream_monitor.records import Output
 
@@ -126,6 +127,8 @@ class JudgeStage(Stage):
                 self.telemetry.aggregate(output.view)
             elif output.topic == "alerts":
                 self.telemetry.alert(output.view)
+            elif output.topic == "detections" and output.view["role"] == SECOND_OPINION:
+                self.telemetry.opinion(output.view)
         for partition in partitions:
             processor: JudgePartition = self.owned[partition].processor
             self.telemetry.watermark(self.name, partition, processor.clock.value)
