@@ -42,7 +42,7 @@ CLOSED: dict[str, dict[str, set[str]]] = {
 }
 """Counters whose label values are known, with those."""
 
-CHANNELS = ("location", "missing", "out_of_range", "unseen")
+CHANNELS = ("location", "missing", "out_of_range", "unseen", "agreement")
 
 
 def test_every_counter_starts_at_zero_with_every_value_of_its_labels() -> None:
