@@ -139,9 +139,8 @@ class DriftMonitor:
         if self._e is None:
             return []
         threshold = self.budget.e_threshold(active)
-        parts: list[tuple[EDetector, float]] = [(self._e, 1.0)]
-        if self._anchor is not None:
-            parts = [(self._e, 1.0 - ANCHOR_SHARE), (self._anchor.detector, ANCHOR_SHARE)]
+        bets = [self._e] if self._anchor is None else [self._e, self._anchor.detector]
+        parts = [(detector, self.part(detector)) for detector in bets]
         shares = [part * detector.update(sums).statistic * detector.weights for detector, part in parts]
         found = [
             (int(i), detector.name, float(share[i]), threshold)
@@ -302,10 +301,20 @@ class DriftMonitor:
         first = [self._e, None if self._anchor is None else self._anchor.detector]
         return [detector for detector in first if detector is not None] + self._second
 
+    def part(self, detector: Detector) -> float:
+        """Of the e-detector's weight: that of the anchor, or what it leaves to the e-detector itself."""
+        if self._anchor is None:
+            return 1.0
+        return ANCHOR_SHARE if detector is self._anchor.detector else 1.0 - ANCHOR_SHARE
+
     @property
     def ensemble(self) -> dict[str, float]:
         """Share of the budget of each detector that runs, by the name that its detections bear."""
-        shares = {detector.name: self.budget.share(detector.name) for detector in self.sequential}
+        shares = {}
+        for detector in self.sequential:
+            bets = isinstance(detector, EDetector)
+            share = self.budget.share(EDetector.name if bets else detector.name)
+            shares[detector.name] = share * self.part(detector) if bets else share
         lengths = sorted(self.settings.windows)
         if (share := self.budget.share(SHARE)) > 0.0:
             shares |= {f"{SHARE}-{duration_name(length)}": share / len(lengths) for length in lengths}

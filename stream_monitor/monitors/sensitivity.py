@@ -195,6 +195,7 @@ class _Trial:
         self._phase = np.fmod(np.arange(1, self._baseline.total_bins + 1) * _GOLDEN, 1.0)
         self._panes = max(1, within // settings.pane)
         self._windows = self._lengths(within)
+        self._part = 1.0
         self._test = WindowTest.build(self._baseline, floor=settings.psi_floor)
 
     def _lengths(self, within: int) -> list[tuple[int, int]]:
@@ -264,6 +265,7 @@ class _Trial:
             if isinstance(detector, AnchorDetector):
                 continue  # it looks for what the reference has followed
             if isinstance(detector, EDetector):
+                self._part = self._monitor.part(detector)
                 made.append(EDetector(self._channels, threshold=self._monitor.budget.e_threshold()))
             elif isinstance(detector, Adwin):
                 made.append(Adwin(self._channels, delta=detector.delta))
@@ -274,7 +276,7 @@ class _Trial:
     def _alarms(self, detector: Detector, sums: PaneSums) -> NDArray[np.bool_]:
         readings = detector.update(sums)
         if isinstance(detector, EDetector):
-            share = readings.statistic * self._channels.weights
+            share = self._part * readings.statistic * self._channels.weights
             mine = np.bincount(self._channels.feature, share, minlength=len(self._changes))
             return np.asarray(mine >= detector.threshold)
         return np.asarray(

@@ -227,7 +227,7 @@ class WindowMonitor:
             rows=self.channels.totals(seen.counts),
             off=(sums.n > 0) & off,
             drifted=drifted,
-            noise=noise,
+            noise=noise / _HOLD_Z,
             x2=judged.threshold,
         )
 

@@ -182,3 +182,15 @@ def test_segments_and_pairs_are_told_of_too() -> None:
     assert 0.02 < agreement.size < 0.3  # type: ignore[union-attr]
     assert told["age×amount"].missing is None
     assert told["age×amount"].eps_missing is None
+
+
+def test_an_anchor_takes_its_part_of_the_e_detector_s_weight() -> None:
+    held = small_config(pane="1m", windows=["5m", "15m", "1h"], reference="rolling(7d)").model("loans")
+    which = DriftMonitor(BASELINE, held, Budget.of(held))
+    which.expect(RATE * held.alert_budget.period / SECOND)
+    assert which.ensemble["e-detector"] + which.ensemble["e-detector-anchor"] == pytest.approx(0.7)
+    assert sum(which.ensemble.values()) == pytest.approx(1.0)
+    (one,), (free,) = (sensitivity(m, RATE, HOUR, ["amount"]) for m in (which, monitor()))
+    assert one.up is not None
+    assert free.up is not None
+    assert free.up.size <= one.up.size <= 1.1 * free.up.size
