@@ -64,7 +64,7 @@ def register(subparsers: Subparsers) -> None:
         "--contender", action="append", default=[], metavar="NAME", help="only this one; may be given again"
     )
     parser.add_argument("--seed", type=int, default=1, help="of generated streams (default: 1)")
-    parser.add_argument("--runs", type=_count, default=5, help="streams of each group (default: 5)")
+    parser.add_argument("--runs", type=_count, default=3, help="streams of each group (default: 3)")
     parser.add_argument(
         "--false-alarms",
         type=_positive,

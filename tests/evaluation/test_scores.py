@@ -14,8 +14,9 @@ from stream_monitor.engines.local import LocalEngine
 from stream_monitor.evaluation import shapes
 from stream_monitor.evaluation.contenders import contenders, cusum
 from stream_monitor.evaluation.ours import Clock, Promise, settings_of
+from stream_monitor.evaluation.report import budget_words
 from stream_monitor.evaluation.run import evaluate
-from stream_monitor.evaluation.scores import Score, poisson_interval, poisson_limit
+from stream_monitor.evaluation.scores import Score, poisson_interval, poisson_limit, total
 from stream_monitor.evaluation.stream import Alarm, Span, Stream, numbers
 from stream_monitor.evaluation.suites import SUITES
 
@@ -104,6 +105,20 @@ def test_each_feature_that_changes_is_to_be_found() -> None:
     assert (score.changes, score.delays) == (2, [101])
     score.add(one, [Alarm(650)], 500, None)
     assert (score.changes, score.delays) == (4, [101, 151, 151])
+
+
+def test_a_broken_promise_is_called_so() -> None:
+    kept = Score("quiet", "g", 1, 10_000, 3, expected=1.0)
+    broken = Score("loud", "g", 1, 10_000, 9, expected=1.0)
+    free = Score("other", "g", 1, 10_000, 900)
+    lines = budget_words(Promise(2.0, "day"), [kept, broken, free])
+    assert lines[0] == "Budget: 2 false openings a day, for those marked *."
+    assert [line.split()[0] + line.rpartition(":")[2] for line in lines[1:]] == [
+        "quiet: kept",
+        "loud: BROKEN",
+    ]
+    merged = total([broken, replace(broken, group="h")], "loud")
+    assert (merged.false_alarms, merged.expected, merged.rate) == (18, 2.0, 9.0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 120])
