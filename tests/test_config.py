@@ -175,6 +175,15 @@ def test_printing_shows_no_passwords() -> None:
         ),
         ("models: {a: {features: [1]}}", "`models.a.features[0]`: expected text, found 1"),
         (
+            "models: {a: {types: {x: txt}}}",
+            "`models.a.types.x`: expected `text`, found 'txt'; did you mean `text`?",
+        ),
+        ("models: {a: {types: [x]}}", "`models.a.types`: expected keys and values, found a list"),
+        (
+            "defaults: {segments: [x]}\nmodels: {a: {types: {x: text}}}",
+            "`models.a.segments[0]`: 'x' is a text (`types`), and rows are told apart by few values",
+        ),
+        (
             "models: {a: {features: some}}",
             "`models.a.features`: expected `all` or list of texts, found 'some'",
         ),

@@ -129,6 +129,9 @@ DOCUMENTS = st.fixed_dictionaries(
                     "out_of_orderness": TIMES,
                     "columns": COLUMNS | st.none(),
                     "features": st.lists(TEXTS, max_size=2) | st.sampled_from(["all", "some", None, 1]),
+                    "types": st.sampled_from(
+                        [None, {}, {"x": "text"}, {"x": "txt"}, {"x": None}, ["x"], "text"]
+                    ),
                     "baseline": TEXTS,
                 },
             ),

@@ -55,7 +55,8 @@ def ask(config: Config, directory: ConfigDirectory, newest: int | None = NOW, **
 
 
 def test_records_come_back_and_obey_their_schemas() -> None:
-    settings = of({"models": {"ä": {"features": ["y", "x", "x"], "baseline": "secret/path"}}}).model("ä")
+    said = {"features": ["y", "x", "x"], "types": {"x": "text"}, "baseline": "secret/path"}
+    settings = of({"models": {"ä": said}}).model("ä")
     body, activation = encode_body(settings), ConfigActivation(GROUP, "ä", NOW, settings.hash)
     found = decode_config(body.key, body.value)
     assert isinstance(found, ConfigBody)
@@ -69,7 +70,7 @@ def test_records_come_back_and_obey_their_schemas() -> None:
         schema = json.loads((Path(__file__).parents[1] / "schemas" / f"{name}.json").read_bytes())
         jsonschema.Draft202012Validator(schema).validate(orjson.loads(output.value or b""))
     again = ResolvedModel.of_body(settings.body, settings.hash, "ä")
-    assert (again.hash, again.features) == (settings.hash, ["x", "y"])
+    assert (again.hash, again.features, again.texts) == (settings.hash, ["x", "y"], frozenset("x"))
     assert body_hash(again.body) == settings.hash
 
 

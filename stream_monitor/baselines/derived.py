@@ -3,7 +3,8 @@
 One function, which OBSERVE calls on what it reads, JUDGE on raw rows and `build_baseline` on a
 reference, so it makes no difference who did it or when. A text that was given this form is in
 none of the columns any more. What a sender itself sends under the name of a derived feature is
-not taken where the feature is derived.
+not taken where the feature is derived: `without_parts` takes it out of rows as they were read,
+for what is raw may have its parts already.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ def derive(
             projected = directions.project(column)
             # What `limits.max_features` kept out of the baseline must not come as a new feature.
             found.update((name, one) for name, one in projected.items() if name in baseline.index)
+    return found
+
+
+def without_parts(columns: Mapping[str, Column], texts: Collection[str]) -> dict[str, Column]:
+    """Columns less those that a sender itself calls like parts of `texts`."""
+    found = dict(columns)
+    for text in texts:
+        _drop(found, names_of(text, TEXT_PARTS))
     return found
 
 

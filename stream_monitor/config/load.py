@@ -94,7 +94,7 @@ def config_from(
             _check_opinions(model, f"models.{name}", problems)
         if model.alert_budget.shares != config.defaults.alert_budget.shares:
             _check_shares(model, f"models.{name}", problems)
-        if model.segments != config.defaults.segments:
+        if model.types or model.segments != config.defaults.segments:
             _check_segments(model, f"models.{name}", problems)
         if model.baseline is not None and directory is not None:
             model = msgspec.structs.replace(model, baseline=str(Path(directory) / model.baseline))
@@ -188,6 +188,10 @@ def _check_segments(settings: Defaults, path: str, problems: Problems) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
             problems.add(f"`{path}.segments[{i}]`: {name!r} is given twice")
+        if isinstance(settings, ModelConfig) and name in settings.types:
+            problems.add(
+                f"`{path}.segments[{i}]`: {name!r} is a text (`types`), and rows are told apart by few values"
+            )
 
 
 def _check_opinions(settings: Defaults, path: str, problems: Problems) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream_monitor.baselines.derived import derive
+from stream_monitor.baselines.derived import derive, without_parts
 from stream_monitor.baselines.directions import MAX_LENGTH
 from stream_monitor.baselines.directory import BaselineDirectory
 from stream_monitor.baselines.profile import Baseline
@@ -31,10 +31,10 @@ from stream_monitor.events.columns import (
     is_prediction,
     joined,
 )
-from stream_monitor.events.derived import TEXT_PARTS, names_of, wants_projections
+from stream_monitor.events.derived import wants_projections
 from stream_monitor.events.prediction import Decoded, decode_events
 from stream_monitor.events.segments import segment_columns, there
-from stream_monitor.processors.parts import asked
+from stream_monitor.processors.parts import asked, known_texts
 from stream_monitor.processors.progress import Progress
 from stream_monitor.records import Output, Record
 from stream_monitor.windows.binning import CATEGORY_READING, Binned, Slots, bin_columns
@@ -294,6 +294,7 @@ class ObservePartition:
             last=_maximum(slots, offset),
             raw=raw,
             selected=None if selected is None else tuple(sorted(selected)),
+            texts=tuple(sorted(known_texts(settings, baseline))),
             **{name: getattr(binned, name) for name in Binned.__slots__},
         )
 
@@ -343,12 +344,11 @@ def _wanted(
     Predictions always. From here on there are no texts.
     """
     everything = isinstance(rows, slice)
-    texts = settings.texts | set(() if baseline is None else baseline.texts)
-    taken = {name for text in texts for name in names_of(text, TEXT_PARTS)}
+    texts = known_texts(settings, baseline)
     columns = {}
-    for name, column in batch.features.items():
+    for name, column in without_parts(batch.features, texts).items():
         plain = name.removesuffix(CATEGORY_READING)
-        if plain in texts or (plain not in taken and asked(settings, plain)):
+        if plain in texts or asked(settings, plain):
             columns[name] = column if everything else column.take(rows)
     vectors = {
         name: column if everything else column.take(rows)

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.derived import derive
+from stream_monitor.baselines.derived import derive, without_parts
 from stream_monitor.baselines.profile import Baseline, Pair, Within
 from stream_monitor.config import ResolvedModel
 from stream_monitor.events.columns import MISSING, CategoryColumn, Column, is_prediction
@@ -173,15 +173,20 @@ def _there(column: Column) -> NDArray[np.bool_]:
     return there if column.mistyped is None else there | column.mistyped
 
 
-def with_texts(part: Increments, texts: Collection[str]) -> Increments:
-    """The same, its raw rows without texts of these names that came as categories.
+def known_texts(settings: ResolvedModel, baseline: Baseline | None) -> frozenset[str]:
+    """Names of texts, by the settings and by what rows are judged by."""
+    return settings.texts if baseline is None else settings.texts.union(baseline.texts)
 
-    A worker that did not know yet that they are texts sends them so.
+
+def with_texts(part: Increments, texts: frozenset[str]) -> Increments:
+    """The same, its raw rows as they are where it is known that `texts` are such.
+
+    A worker that did not know yet sends them as categories, and what a sender calls like their parts.
     """
-    raw = part.raw
-    if raw is None or raw.columns.keys().isdisjoint(texts):
+    raw, late = part.raw, texts.difference(part.texts)
+    if raw is None or not late:
         return part
-    return replace(part, raw=replace(raw, columns=derive(raw.columns, {}, texts, None)))
+    return replace(part, raw=replace(raw, columns=derive(without_parts(raw.columns, late), {}, late, None)))
 
 
 def to_learn(part: Increments, names: list[str], *, first: bool) -> RawRows | None:

@@ -36,6 +36,7 @@ from stream_monitor.processors.parts import (
     asked,
     carried,
     judged,
+    known_texts,
     newcomers,
     tally_of,
     to_learn,
@@ -193,7 +194,7 @@ class Unit:
             tally.add(carried(counted, self.baseline, under.selected))
         learnt: list[tuple[int, RawRows]] = []
         for arrived in opened.raw:
-            part = with_texts(arrived, self._texts())
+            part = with_texts(arrived, known_texts(self.settings, self.whole))
             tally.add(tally_of(part, self._known(part.baseline), self.baseline))
             assert part.raw is not None
             unknown = [n for n in newcomers(part.raw, self.whole) if asked(self.settings, n)]
@@ -212,10 +213,6 @@ class Unit:
             if self.alarms.incidents.incident is None:
                 self.monitor.gather()
         self._learn(pane, end, learnt, tally.rows)
-
-    def _texts(self) -> frozenset[str]:
-        """Names of texts, by the settings and by what rows are judged by."""
-        return self.settings.texts | set(() if self.whole is None else self.whole.texts)
 
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:
         if self.alarms.incidents.incident is not None:
@@ -371,9 +368,10 @@ class Unit:
 
     def _late_tally(self, pane: int, arrived: Increments) -> Tally:
         """Late rows in today's layout. Raw ones are binned as OBSERVE would have done for their pane."""
-        part = with_texts(arrived, self._texts())
-        made_under = self._known(part.baseline)
         then = self.resolve(pane)
+        under = self.whole if then is None else then.baseline
+        part = with_texts(arrived, known_texts(self.settings, under))
+        made_under = self._known(part.baseline)
         if then is None or (made_under is not None and made_under.hash != then.baseline.hash):
             return tally_of(part, made_under, self.baseline)
         return tally_of(part, made_under, then.baseline).relayout(self.baseline)

@@ -93,6 +93,8 @@ class Increments:
     raw: RawRows | None = field(default=None)
     selected: tuple[str, ...] | None = None
     """Features that were asked for beside the model's answers, sorted; None for all."""
+    texts: tuple[str, ...] = ()
+    """Names that were read as texts, sorted."""
 
     def encode(self) -> bytes:
         """One summaries message."""
@@ -108,6 +110,8 @@ class Increments:
             "raw": None,
         }
         arrays: dict[str, codec.Array] = {name: codec.narrow(getattr(self, name)) for name in _ARRAYS}
+        if self.texts:
+            meta["texts"] = self.texts
         if self.raw is not None:
             arrays["raw.slot"], arrays["raw.offset"] = self.raw.slot, self.raw.offset
             arrays["raw.position"] = self.raw.position
@@ -210,6 +214,7 @@ class Increments:
                 baseline=meta["baseline"],
                 raw=raw,
                 selected=None if selected is None else tuple(selected),
+                texts=tuple(meta.get("texts", ())),  # absent in records of older workers
                 **{name: arrays[name].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
             )
         except (KeyError, TypeError, ValueError) as error:

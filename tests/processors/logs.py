@@ -22,9 +22,16 @@ from stream_monitor.records import Record
 from tests.processors.harness import SECOND, START, record
 
 PANES = {"loans": "10s", "fraud": "30s"}
+TYPES = {"note": "text"}
 
 
-def small_config(*, learn: int = 15, limits: dict[str, int] | None = None, **defaults: Any) -> Config:
+def small_config(
+    *,
+    learn: int = 15,
+    limits: dict[str, int] | None = None,
+    types: dict[str, str] | None = None,
+    **defaults: Any,
+) -> Config:
     """Short windows, a short horizon, two models with panes of different lengths."""
     settings: dict[str, Any] = {
         "windows": ["30s", "2m"],
@@ -34,7 +41,8 @@ def small_config(*, learn: int = 15, limits: dict[str, int] | None = None, **def
     }
     document = {
         "defaults": {"pane": PANES["loans"], **settings},
-        "models": {"fraud": {"pane": PANES["fraud"]}},
+        "models": {"fraud": {"pane": PANES["fraud"], "types": types}}
+        | ({"loans": {"types": types}} if types else {}),
         "limits": limits or {},
     }
     config = config_from(document, env={})
@@ -61,7 +69,19 @@ def baseline_of(
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.5, -3.25, 1e300, -1e300, 5e-324, 7, 10**15, 0.1, 0.2, 0.3])
 WORDS = st.sampled_from(["a", "b", "c", "", "0", "true", "ünseen"])
 VALUES = st.one_of(NUMBERS, NUMBERS, WORDS, st.none(), st.booleans())
-FEATURES = st.dictionaries(st.sampled_from(["x", "y", "z", "k"]), VALUES, max_size=4)
+PLAIN = st.dictionaries(st.sampled_from(["x", "y", "z", "k", "note.length"]), VALUES, max_size=4)
+NOTES = st.sampled_from(["Paid late, 3 times", "paid", "PAID", "", "süß", "ünseen note", 7, True, None])
+VECTORS = st.one_of(
+    st.lists(st.sampled_from([0.0, 1.0, -2.5, 0.1, 1e300, 3e-40]), min_size=3, max_size=3),
+    st.lists(st.sampled_from([1.0, 0.5]), min_size=1, max_size=2),
+    NUMBERS,
+    st.none(),
+)
+FEATURES = st.builds(
+    lambda plain, more: plain | more,
+    PLAIN,
+    st.fixed_dictionaries({}, optional={"note": NOTES, "v": VECTORS}),
+)
 SECONDS = st.one_of(
     st.floats(0, 150, allow_nan=False).map(lambda s: round(s, 3)),
     st.integers(0, 15).map(lambda k: k * 10.0),  # on pane bounds: ties
@@ -118,7 +138,14 @@ def small_pack(seed: int) -> bytes:
         "1",
         ids=[str(i) for i in range(n)],
         times=START + rng.integers(0, 120, n) * SECOND,
-        features={"x": x, "k": list(rng.choice(words, n)), "empty": [None] * n, "void": np.full(n, np.nan)},
+        features={
+            "x": x,
+            "k": list(rng.choice(words, n)),
+            "note": list(rng.choice(np.array(["Paid late, 3 times", "süß", "", None], object), n)),
+            "v": rng.choice([0.0, 1.0, -2.5, np.nan], (n, 3), p=[0.4, 0.4, 0.15, 0.05]),
+            "empty": [None] * n,
+            "void": np.full(n, np.nan),
+        },
         latency_ms=rng.choice([1.0, np.nan, 30.0], n),
         error=rng.random(n) < 0.2,
     )
@@ -126,8 +153,16 @@ def small_pack(seed: int) -> bytes:
 
 def small_published(which: int) -> list[Activation]:
     """No baseline; one for every version of `loans`; a second one from a later pane on."""
-    first = baseline_of([{"x": i / 7, "k": "abc"[i % 3], "y": i % 5} for i in range(60)])
-    second = baseline_of([{"x": i / 7, "k": "ab"[i % 2], "z": i % 2} for i in range(60)])
+    first = baseline_of(
+        [{"x": i / 7, "k": "abc"[i % 3], "y": i % 5, "v": [i % 3, 1.0, i % 2]} for i in range(60)]
+    )
+    second = baseline_of(
+        [
+            {"x": i / 7, "k": "ab"[i % 2], "z": i % 2, "note": "paid" * (i % 3), "v": [i % 5]}
+            for i in range(60)
+        ],
+        texts=TYPES,
+    )
     later = START + 60 * SECOND
     return [
         Activation("loans", "*", 0, first),

@@ -32,6 +32,7 @@ from tests.processors.harness import (
     play,
 )
 from tests.processors.logs import (
+    TYPES,
     drifting_baseline,
     drifting_log,
     small_config,
@@ -69,6 +70,24 @@ def test_whoever_knows_when_the_same_is_said(
     plain = play(config, whole, published, changes=changes)
     same(plain, play(config, whole, published, Play(seed, know, baton=0.2), changes=changes))
     same(plain, play(config, whole, published, Play(seed, know, restart=0.3), changes=changes))
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    log=small_logs(),
+    baselines=st.integers(0, 3),
+    seed=st.integers(0, 2**16),
+    know=st.sampled_from(["start", "later", "never"]),
+)
+def test_whoever_knows_of_a_text_the_same_is_said(
+    log: dict[int, list[Record]], baselines: int, seed: int, know: Know
+) -> None:
+    """Rows that OBSERVE read as a category, because it did not know yet, JUDGE reads as a text."""
+    config, published = small_config(learn=100), small_published(baselines)
+    changes = [(START + 2 * MINUTE, changed(config, types=TYPES))]
+    whole = ended(log)
+    plain = play(config, whole, published, changes=changes)
+    same(plain, play(config, whole, published, Play(seed, know, baton=0.2), changes=changes))
 
 
 def by_window(played: Played, model: str = "loans") -> dict[str, list[tuple[int, str]]]:

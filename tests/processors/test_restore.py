@@ -20,14 +20,21 @@ from stream_monitor.processors.judge import JudgePartition
 from stream_monitor.records import Record
 from stream_monitor.windows.increments import Increments, decode_summary
 from tests.processors.harness import BODY, Play, ended, play
-from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
+from tests.processors.logs import (
+    TYPES,
+    drifting_baseline,
+    drifting_log,
+    small_config,
+    small_logs,
+    small_published,
+)
 from tests.processors.test_same_however_read import ENOUGH, PASTS, same
 
 
 @ENOUGH
 @given(log=small_logs(), baselines=st.integers(0, 3), seed=st.integers(0, 2**16), past=PASTS)
 def test_small_logs(log: dict[int, list[Record]], baselines: int, seed: int, past: dict[int, int]) -> None:
-    config, published = small_config(), small_published(baselines)
+    config, published = small_config(learn=5, types=TYPES), small_published(baselines)
     whole = ended(log)
     never_stopped = play(config, whole, published, Play(seed), past)
     restored = play(config, whole, published, Play(seed, restart=0.3), past)

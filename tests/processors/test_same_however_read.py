@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from stream_monitor.baselines.records import Activation
 from stream_monitor.records import Record
 from tests.processors.harness import START, Play, Played, ended, play, sums_of
-from tests.processors.logs import drifting_baseline, drifting_log, small_config, small_logs, small_published
+from tests.processors.logs import (
+    TYPES,
+    drifting_baseline,
+    drifting_log,
+    small_config,
+    small_logs,
+    small_published,
+)
 
 ENOUGH = settings(max_examples=70, deadline=None, derandomize=True)
 KNOWS: list[Literal["start", "later", "never"]] = ["start", "later", "never"]
@@ -43,7 +50,7 @@ def test_small_logs(
     know: Literal["start", "later", "never"],
     past: dict[int, int],
 ) -> None:
-    config, published = small_config(), small_published(baselines)
+    config, published = small_config(learn=5, types=TYPES), small_published(baselines)
     whole = ended(log)
     plain = play(config, whole, published, past=past)
     other = play(config, whole, published, Play(seed, observers_know=know, baton=0.2), past=past)
@@ -55,7 +62,7 @@ def test_small_logs(
 @ENOUGH
 @given(log=small_logs(), baselines=st.integers(0, 3), seed=st.integers(0, 2**16))
 def test_sums_of_increments(log: dict[int, list[Record]], baselines: int, seed: int) -> None:
-    config, published = small_config(learn=10**6), small_published(baselines)[:1]
+    config, published = small_config(learn=10**6, types=TYPES), small_published(baselines)[:1]
     whole = ended(log)
     plain = play(config, whole, published)
     other = play(config, whole, published, Play(seed, "later"))
