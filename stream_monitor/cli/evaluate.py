@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,7 +62,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--contender", action="append", default=[], metavar="NAME", help="only this one; may be given again"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of generated streams (default: 1)")
+    parser.add_argument("--seed", type=_seed, default=1, help="of generated streams (default: 1)")
     parser.add_argument("--runs", type=_count, default=3, help="streams of each group (default: 3)")
     parser.add_argument(
         "--false-alarms",
@@ -201,8 +200,15 @@ def _count(text: str) -> int:
     return value
 
 
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    if not 1e-6 <= value <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.000001 and 1,000,000")
     return value

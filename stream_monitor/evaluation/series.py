@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,11 +138,14 @@ def _row(path: Path, line: int, row: Sequence[str]) -> tuple[int, float]:
             f"{path}:{line}: {row[0]!r} is no time; write it as 2024-01-31 23:59:00 (UTC) or RFC 3339"
         ) from error
     try:
-        return time, float(row[1]) if row[1].strip() else float("nan")
+        value = float(row[1]) if row[1].strip() else math.nan
     except ValueError as error:
         raise EvaluationError(
             f"{path}:{line}: {row[1]!r} is no number; leave missing values empty"
         ) from error
+    if math.isinf(value):
+        raise EvaluationError(f"{path}:{line}: {row[1]} is no finite number; leave missing values empty")
+    return time, value
 
 
 def _time(text: str) -> int:

@@ -149,7 +149,9 @@ def test_what_cannot_be_run_is_told(
     assert words in said(capsys, *arguments, code=1)[1]
 
 
-@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--false-alarms", "-1"], ["--suite", "moon"]])
+@pytest.mark.parametrize(
+    "arguments", [["--runs", "0"], ["--false-alarms", "-1"], ["--suite", "moon"], ["--seed", "-3"]]
+)
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--suite", "ar1", *arguments])

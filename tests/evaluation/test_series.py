@@ -63,6 +63,7 @@ def test_zones_are_read(tmp_path: Path) -> None:
         (["time;value"], "a.csv:1: found time;value; the first line must be"),
         ([*lines(5), "yesterday,3"], "a.csv:7: 'yesterday' is no time; write it as"),
         ([*lines(5), "2024-01-02 00:00:00,high"], "a.csv:7: 'high' is no number; leave missing values empty"),
+        ([*lines(5), "2024-01-02 00:00:00,-inf"], "a.csv:7: -inf is no finite number"),
         ([*lines(5), "2024-01-02 00:00:00,1,2"], "a.csv:7: has 3 fields; a row is a time and a value"),
         (lines(30), "a.csv: has 30 rows; at least 200 are needed"),
     ],
