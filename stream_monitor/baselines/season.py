@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtrit
 
 from stream_monitor.events.columns import FloatArray, IntArray
@@ -127,32 +128,39 @@ def interpolated(table: FloatArray, cycle: Cycle, times: IntArray, *, smooth: bo
     return np.asarray(table[..., slot] * (1.0 - np.abs(off)) + table[..., beside] * np.abs(off))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """One channel's slot means: whether they differ, by how much (S,), and the noise of one row."""
+def shares_of_time(cycle: Cycle, start: int, end: int, *, smooth: bool) -> FloatArray:
+    """How much each slot counts in the mean over [start, end) (µs), (S,): a week of it at the most."""
+    first = start - start % QUARTER
+    times = first + np.arange(min(max(-(-(end - first) // QUARTER), 1), _QUARTERS * 24 * 7)) * QUARTER
+    weights = interpolated(np.eye(SLOTS[cycle]), cycle, times, smooth=smooth).mean(axis=1)
+    return np.asarray(weights, dtype=np.float64)
 
-    found: bool
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Slot means of channels: whether they differ (C,), by how much (C, S), and the noise of one row (C,)."""
+
+    found: NDArray[np.bool_]
     offsets: FloatArray
-    noise: float
+    noise: FloatArray
 
 
 def fitted(rows: FloatArray, first: FloatArray, second: FloatArray, blocks: FloatArray) -> Fit:
-    """Test and fit one channel from its sums by slot, all of shape (S,).
+    """Test and fit channels from their sums by slot, all of shape (C, S).
 
     Over the blocks (hours, days) of each slot: `rows` = sum n_b, `first` = sum n_b m_b, `second` =
     sum n_b m_b^2, `blocks` = how many. Means should be near 0, for the digits' sake.
     """
     filled = blocks > 0
-    slots = int(filled.sum())
-    freedom = float(blocks.sum()) - slots
-    if slots < 2 or freedom < slots:
-        return Fit(False, np.zeros(len(rows)), 0.0)
-    mean = np.divide(first, rows, out=np.zeros(len(rows)), where=filled)
-    whole = float(first.sum()) / float(rows.sum())
-    within = max(0.0, float((second - mean * first).sum())) / freedom
-    between = float((rows * (mean - whole) ** 2)[filled].sum()) / (slots - 1)
-    found = between > _LEAST and (
-        within <= 0.0 or float(fdtrc(slots - 1, freedom, between / within)) <= LEVEL
-    )
-    noise = float(stdtrit(freedom, 1.0 - _TAIL)) * within**0.5
-    return Fit(found, np.where(filled, mean - whole, 0.0), noise)
+    slots = filled.sum(axis=1)
+    freedom = blocks.sum(axis=1) - slots
+    enough = (slots >= 2) & (freedom >= slots)
+    mean = np.divide(first, rows, out=np.zeros(rows.shape), where=filled)
+    whole = first.sum(axis=1) / np.maximum(rows.sum(axis=1), 1.0)
+    off = np.where(filled, mean - whole[:, None], 0.0)
+    free = np.maximum(freedom, 1.0)
+    within = np.maximum(0.0, (second - mean * first).sum(axis=1)) / free
+    between = (rows * off * off).sum(axis=1) / np.maximum(slots - 1, 1)
+    ratio = np.divide(between, within, out=np.full(len(within), np.inf), where=within > 0.0)
+    found = enough & (between > _LEAST) & (fdtrc(np.maximum(slots - 1, 1), free, ratio) <= LEVEL)
+    return Fit(found, off, stdtrit(free, 1.0 - _TAIL) * np.sqrt(within))

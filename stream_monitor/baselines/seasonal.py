@@ -91,7 +91,7 @@ def _tables(counts: IntArray) -> IntArray:
     return np.concatenate([curve_tables(counts)[0], rates])
 
 
-def _fit(rows: FloatArray, gaps: FloatArray, starts: IntArray) -> dict[Cycle, list[Fit]]:
+def _fit(rows: FloatArray, gaps: FloatArray, starts: IntArray) -> dict[Cycle, Fit]:
     """Fits of every channel; of the week where there are enough, and then both in turn."""
     (hour_rows, hour_gaps), hours = _joined(rows, gaps, starts, HOUR)
     days = int(starts[-1] // DAY - starts[0] // DAY) + 1
@@ -106,16 +106,17 @@ def _fit(rows: FloatArray, gaps: FloatArray, starts: IntArray) -> dict[Cycle, li
     return {"day": day, "week": week}
 
 
-def _of_days(day: list[Fit], rows: FloatArray, gaps: FloatArray, hours: IntArray) -> list[Fit]:
+def _of_days(day: Fit, rows: FloatArray, gaps: FloatArray, hours: IntArray) -> Fit:
     left = gaps - _effect("day", day, hours) * rows
     (day_rows, day_gaps), days = _joined(rows, left, hours, DAY)
     return _by_slot("week", day_rows, day_gaps, days)
 
 
-def _effect(cycle: Cycle, fits: list[Fit], starts: IntArray) -> FloatArray:
+def _effect(cycle: Cycle, fits: Fit, starts: IntArray) -> FloatArray:
     """What the channels that move are off by in each block, (7, B)."""
     kinds = _moving(fits)
-    table = np.stack([fit.offsets * (kind in kinds) for kind, fit in enumerate(fits)])
+    table = np.zeros_like(fits.offsets)
+    table[kinds] = fits.offsets[kinds]
     return np.asarray(table[:, slot_of(cycle, starts)])
 
 
@@ -128,25 +129,26 @@ def _joined(
     return joined, longer * length
 
 
-def _by_slot(cycle: Cycle, rows: FloatArray, gaps: FloatArray, starts: IntArray) -> list[Fit]:
+def _by_slot(cycle: Cycle, rows: FloatArray, gaps: FloatArray, starts: IntArray) -> Fit:
     slot, size = slot_of(cycle, starts), SLOTS[cycle]
 
     def summed(values: FloatArray) -> FloatArray:
-        return np.bincount(slot, weights=values, minlength=size).astype(np.float64)
+        return np.stack([np.bincount(slot, weights=one, minlength=size) for one in values])
 
-    whole, blocks = summed(rows), np.bincount(slot, minlength=size).astype(np.float64)
-    return [fitted(whole, summed(gap), summed(gap * gap / rows), blocks) for gap in gaps]
+    whole = np.broadcast_to(summed(rows[None]), (len(gaps), size))
+    blocks = np.broadcast_to(summed(np.ones((1, len(slot)))), (len(gaps), size))
+    return fitted(whole, summed(gaps), summed(gaps * gaps / rows), blocks)
 
 
-def _moving(fits: list[Fit]) -> list[int]:
+def _moving(fits: Fit) -> list[int]:
     """Channels (positions in CHANNELS) that are stored: those found, and all curves with one of them."""
-    found = {kind for kind in _TESTED if fits[kind].found}
+    found = {kind for kind in _TESTED if fits.found[kind]}
     return sorted(found.union(_CURVES) if found & _MOVED_BY else found)
 
 
-def _is_smooth(fits: list[Fit], kinds: list[int], rows: IntArray, gaps: FloatArray, starts: IntArray) -> bool:
+def _is_smooth(fits: Fit, kinds: list[int], rows: IntArray, gaps: FloatArray, starts: IntArray) -> bool:
     """Whether interpolation leaves less unexplained than steps do."""
-    table = np.stack([fits[kind].offsets for kind in kinds])
+    table = fits.offsets[kinds]
     left = []
     for smooth in (True, False):
         residual = gaps[kinds] - interpolated(table, "day", starts, smooth=smooth) * rows
@@ -155,7 +157,7 @@ def _is_smooth(fits: list[Fit], kinds: list[int], rows: IntArray, gaps: FloatArr
 
 
 def _season(
-    cycle: Cycle, fits: list[Fit], kinds: list[int], shares: IntArray, counts: IntArray, *, smooth: bool
+    cycle: Cycle, fits: Fit, kinds: list[int], shares: IntArray, counts: IntArray, *, smooth: bool
 ) -> Season:
     def whole(values: FloatArray) -> tuple[int, ...]:
         return tuple(int(value) for value in values)
@@ -164,8 +166,8 @@ def _season(
         cycle=cycle,
         rows=whole(shares.sum(axis=1)),
         channels=tuple(CHANNELS[kind] for kind in kinds),
-        offsets=tuple(whole(np.rint(fits[kind].offsets / UNIT)) for kind in kinds),
-        noise=whole(np.ceil(np.array([fits[kind].noise for kind in kinds]) / UNIT)),
+        offsets=tuple(whole(np.rint(fits.offsets[kind] / UNIT)) for kind in kinds),
+        noise=whole(np.ceil(fits.noise[kinds] / UNIT)),
         smooth=smooth,
         divergence=_divergence(shares, counts),
     )

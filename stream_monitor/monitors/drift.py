@@ -51,7 +51,7 @@ class DriftMonitor:
         self.budget = budget
         self.settings = settings
         self.reference = Reference(baseline, settings)
-        self._view = self.reference.view
+        self._view, self._warm = self.reference.view, self.reference.warm
         self._quarter, self._moment = -1, self._view.at(-1)
         self.channels: Channels = self._view.channels
         self._e: EDetector | None = None
@@ -221,6 +221,9 @@ class DriftMonitor:
         self._onset.retune(self.channels)
         self.windows.retune(self._view, self._anchor)
         self._reload({d.name: d.state() for d in self._second})
+        if self._warm and not reference.warm:
+            self.forget(None)  # ADWIN would compare hours' own means with what it saw before there were any
+        self._warm = reference.warm
 
     def _at(self, start: int) -> None:
         """Means move with the season, every quarter of an hour."""

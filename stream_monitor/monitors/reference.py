@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.season import CYCLES, DAY, Cycle
 from stream_monitor.config import ResolvedModel
+from stream_monitor.detectors.cells import Cells
 from stream_monitor.detectors.channels import Channels, PaneSums
 from stream_monitor.events.columns import FloatArray, IntArray
 from stream_monitor.monitors.live_inflation import LiveInflation
+from stream_monitor.monitors.live_season import WARM, WARM_DIVERGENCE, LiveSeason
 from stream_monitor.monitors.rolling import Rolling
-from stream_monitor.monitors.seasons import Seasons
+from stream_monitor.monitors.seasons import Found, Seasons
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +91,29 @@ class Reference:
         profiles = baseline.profiles
         self._vif = np.array([float(profile.vif) for profile in baseline.profiles])
         channels = Channels.build(baseline, effect_floor=settings.effect_floor)
-        self._seasons = Seasons(channels, [p.season for p in profiles], [p.rows for p in profiles])
+        self._whole = channels
+        self._own = self._seasons = self._seasons_of({}, 0.0)
         self._inflation = LiveInflation(channels, len(profiles)) if baseline.provisional else None
         compared = settings.compared
         self._rolling: Rolling | None = None
         if compared.kind == "rolling":
             self._rolling = Rolling(compared.length, baseline.total_bins, len(channels))
+        self._season: LiveSeason | None = None
+        if compared.kind == "seasonal" and (cycles := _not_held(baseline, compared.cycle)):
+            first, last = baseline.first_time, baseline.last_time
+            span = None if first is None or last is None else (first, last + 1)
+            self._season = LiveSeason(channels, Cells.build(baseline), cycles, span)
         self._rebuild()
 
     @property
     def provisional(self) -> bool:
         """Whether rows are still assumed to be independent."""
         return self._inflation is not None and self._inflation.vif is None
+
+    @property
+    def warm(self) -> bool:
+        """Whether it is still being learned what the hours' own means are."""
+        return self._season is not None and self._season.warm
 
     def gather(self, sums: PaneSums, moment: Moment | None, start: int) -> bool:
         """Learn from a closed pane outside any incident; whether the views have moved by it."""
@@ -109,6 +123,9 @@ class Reference:
         if self._rolling is not None:
             season = np.zeros(len(sums.n)) if moment is None else moment.offset + self.view.lift
             moved |= self._rolling.add(sums.counts, sums.n * season, start)
+        if self._season is not None:
+            own = self._own.at(start)[0] if self._own else np.zeros(len(sums.n))
+            moved |= self._season.add(sums, own, start)
         if moved:
             self._rebuild()
         return moved
@@ -123,13 +140,23 @@ class Reference:
         if self._inflation is not None and self._inflation.vif is not None:
             vif = np.maximum(vif, self._inflation.vif)
         settings, baseline = self._settings, self._baseline
-        self.view = self._view(settings.effect_floor, baseline.counts, vif, None)
+        least = 0.0
+        if self._season is not None:
+            least = WARM if self.warm else 0.0
+            beside = WARM_DIVERGENCE if self.warm else 0.0
+            self._seasons = self._seasons_of(self._season.found, beside)
+        self.view = self._view(max(least, settings.effect_floor), baseline.counts, vif, None)
         self.anchor: View | None = None
         if settings.compared.kind != "training":
-            self.anchor = self._view(settings.anchor_floor, baseline.counts, vif, None)
+            self.anchor = self._view(max(least, settings.anchor_floor), baseline.counts, vif, None)
         rolled = None if self._rolling is None else self._rolling.rows
         if rolled is not None and int(rolled[0][: baseline.offsets[1]].sum()) >= settings.learn.events:
             self.view = self._view(settings.effect_floor, rolled[0], vif, rolled[1])
+
+    def _seasons_of(self, found: Mapping[Cycle, Found], beside: float) -> Seasons:
+        profiles = self._baseline.profiles
+        own, rows = [p.season for p in profiles], [p.rows for p in profiles]
+        return Seasons(self._whole, own, rows, found, beside)
 
     def _view(self, floor: float, counts: IntArray, vif: FloatArray, lift: FloatArray | None) -> View:
         channels = Channels.build(self._baseline, effect_floor=floor, counts=counts, vif=vif)
@@ -153,9 +180,20 @@ class Reference:
                 learner.load(own)
         self._rebuild()
 
-    def _learners(self) -> list[tuple[str, LiveInflation | Rolling]]:
-        both: list[tuple[str, LiveInflation | Rolling | None]] = [
+    def _learners(self) -> list[tuple[str, LiveInflation | LiveSeason | Rolling]]:
+        every: list[tuple[str, LiveInflation | LiveSeason | Rolling | None]] = [
             ("inflation", self._inflation),
             ("rolling", self._rolling),
+            ("season", self._season),
         ]
-        return [(owner, learner) for owner, learner in both if learner is not None]
+        return [(owner, learner) for owner, learner in every if learner is not None]
+
+
+def _not_held(baseline: Baseline, cycle: Cycle) -> tuple[Cycle, ...]:
+    """Cycles up to `cycle` that the baseline spans too little of to have been asked for them."""
+    if baseline.first_time is None or baseline.last_time is None:
+        days = 0
+    else:
+        days = baseline.last_time // DAY - baseline.first_time // DAY + 1
+    wanted: tuple[Cycle, ...] = ("day",) if cycle == "day" else ("day", "week")
+    return tuple(one for one in wanted if days < CYCLES * (7 if one == "week" else 1))

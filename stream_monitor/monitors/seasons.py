@@ -9,19 +9,32 @@ variance moves with it, and their run lengths follow from the variance.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.season import DAY, QUARTER, SLOTS, UNIT, Cycle, Season, interpolated, slot_of
+from stream_monitor.baselines.season import SLOTS, UNIT, Cycle, Season, interpolated, shares_of_time, slot_of
 from stream_monitor.detectors.channels import CHANNELS, CURVES, SCALE, Channels
-from stream_monitor.events.columns import FloatArray
+from stream_monitor.events.columns import FloatArray, IntArray
 
 _Z = 4.4
 _THIN = 8.0
 """A slot with less than an eighth of the slots' mean of rows is thin."""
-_WEEK = 7 * DAY // QUARTER
+_FARTHEST = 3.0 / 8.0
+"""How far the middle of a quarter of an hour lies from that of its hour, in hours, at the most."""
+
+
+class Found(NamedTuple):
+    """What was learned live of one cycle: by channel and slot (C, S), and the divergence by profile.
+
+    `known` is 1 in slots of which too little was seen.
+    """
+
+    offsets: FloatArray
+    known: FloatArray
+    divergence: FloatArray
 
 
 class _Cycle:
@@ -30,9 +43,28 @@ class _Cycle:
     def __init__(self, cycle: Cycle, size: int, *, smooth: bool) -> None:
         self.cycle: Cycle = cycle
         self.smooth = smooth
+        self.either = False
         self.offsets = np.zeros((size, SLOTS[cycle]))
         self.known = np.zeros((size, SLOTS[cycle]))
         self.thin = np.zeros((size, SLOTS[cycle]), dtype=np.bool_)
+
+    @classmethod
+    def learned(cls, cycle: Cycle, found: Found) -> _Cycle:
+        """One whose form within slots was not looked at: tolerances allow for steps and for a line."""
+        made = cls(cycle, len(found.offsets), smooth=cycle == "day")
+        made.offsets, made.known, made.thin = found.offsets, found.known, found.known >= 1.0
+        made.either = made.smooth
+        return made
+
+    def at(self, now: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Offsets and how well they are known at a time, both (C,)."""
+        offset, known = (
+            interpolated(table, self.cycle, now, smooth=self.smooth)[:, 0]
+            for table in (self.offsets, self.known)
+        )
+        if self.either:
+            known = known + np.abs(offset - interpolated(self.offsets, self.cycle, now, smooth=False)[:, 0])
+        return offset, known
 
     def add(self, at: int, season: Season, which: int, mu: float, rows: int, *, rate: bool) -> None:
         """A season's channel `which` is the channel `at`, of a profile of `rows` rows.
@@ -53,27 +85,44 @@ class _Cycle:
 
     def widest(self) -> FloatArray:
         """The widest tolerance that a slot which is not thin needs, (C,)."""
-        return np.asarray(np.where(self.thin, 0.0, self.known).max(axis=1))
+        known = self.known
+        if self.either:
+            beside = [np.abs(self.offsets - np.roll(self.offsets, by, axis=1)) for by in (1, -1)]
+            known = known + _FARTHEST * np.maximum(*beside)
+        return np.asarray(np.where(self.thin, 0.0, known).max(axis=1))
 
 
 class Seasons:
     """Seasons by profile (none: an empty sequence) of a baseline with these `channels`."""
 
-    def __init__(self, channels: Channels, seasons: Sequence[Sequence[Season]], rows: Sequence[int]) -> None:
+    def __init__(
+        self,
+        channels: Channels,
+        seasons: Sequence[Sequence[Season]],
+        rows: Sequence[int],
+        learned: Mapping[Cycle, Found] | None = None,
+        beside: float = 0.0,
+    ) -> None:
+        """`rows` are those of each profile, `learned` what was learned live, `beside` divergence on top."""
         size = len(channels)
-        self._cycles: dict[tuple[Cycle, bool], _Cycle] = {}
+        self._cycles: dict[tuple[str, bool], _Cycle] = {}
         self._left_out = np.zeros(size, dtype=np.bool_)
         places = enumerate(zip(channels.feature.tolist(), channels.kind.tolist(), strict=True))
         for at, (feature, kind) in places:
             for season in seasons[feature]:
                 if CHANNELS[kind] in season.channels:
                     key = season.cycle, season.smooth
-                    cycle = self._cycles.setdefault(key, _Cycle(key[0], size, smooth=key[1]))
+                    cycle = self._cycles.setdefault(key, _Cycle(season.cycle, size, smooth=season.smooth))
                     which, rate = season.channels.index(CHANNELS[kind]), kind >= len(CURVES)
                     cycle.add(at, season, which, float(channels.mu[at]), rows[feature], rate=rate)
                     self._left_out[at] |= rate
-        self.divergence = np.array([_divergence([season.divergence for season in own]) for own in seasons])
-        self.widest = _together([cycle.widest() for cycle in self._cycles.values()], size)
+        parts = [[season.divergence for season in own] for own in seasons]
+        for name, found in (learned or {}).items():
+            self._cycles[f"live {name}", True] = _Cycle.learned(name, found)
+            self._left_out |= (channels.kind >= len(CURVES)) & found.offsets.any(axis=1)
+            parts = [[*own, one] for own, one in zip(parts, found.divergence.tolist(), strict=True)]
+        self.divergence = np.array([_divergence([one for one in (*own, beside) if one]) for own in parts])
+        self.widest = _together([one.widest() for one in self._cycles.values()], size)
 
     def __bool__(self) -> bool:
         return bool(self._cycles)
@@ -84,19 +133,17 @@ class Seasons:
         offset = np.zeros(len(self._left_out))
         known, left_out = [], self._left_out.copy()
         for cycle in self._cycles.values():
-            offset += interpolated(cycle.offsets, cycle.cycle, now, smooth=cycle.smooth)[:, 0]
-            known.append(interpolated(cycle.known, cycle.cycle, now, smooth=cycle.smooth)[:, 0])
+            by, within = cycle.at(now)
+            offset += by
+            known.append(within)
             left_out |= cycle.thin[:, slot_of(cycle.cycle, now)[0]]
         return offset, _together(known, len(offset)), left_out
 
     def over(self, start: int, end: int) -> FloatArray:
         """What means are off by between two times (µs), (C,): every moment alike, a week at the most."""
-        first = start - start % QUARTER
-        times = first + np.arange(min(max(-(-(end - first) // QUARTER), 1), _WEEK)) * QUARTER
         offset = np.zeros(len(self._left_out))
         for cycle in self._cycles.values():
-            one = np.eye(SLOTS[cycle.cycle])
-            weights = interpolated(one, cycle.cycle, times, smooth=cycle.smooth).mean(axis=1)
+            weights = shares_of_time(cycle.cycle, start, end, smooth=cycle.smooth)
             offset += (cycle.offsets * weights).sum(axis=1)
         return offset
 

@@ -50,11 +50,11 @@ def test_the_test_is_that_of_scipy() -> None:
         means = rng.normal(size=(24, days)) + rng.uniform(0, 1.5) * rng.normal(size=(24, 1))
         n = 50.0
         sums = (np.full(24, n * days), n * means.sum(axis=1), n * (means**2).sum(axis=1))
-        fit = fitted(*sums, np.full(24, float(days)))
+        fit = fitted(*(part[None] for part in sums), np.full((1, 24), float(days)))
         p = float(f_oneway(*means).pvalue)
-        assert fit.found == (p <= LEVEL)
-        verdicts.append(fit.found)
-        assert fit.offsets == pytest.approx(means.mean(axis=1) - means.mean(), abs=1e-12)
+        assert fit.found[0] == (p <= LEVEL)
+        verdicts.append(fit.found[0])
+        assert fit.offsets[0] == pytest.approx(means.mean(axis=1) - means.mean(), abs=1e-12)
     assert 50 < sum(verdicts) < 250
 
 

@@ -130,8 +130,8 @@ def test_panes_of_an_incident_are_not_taken() -> None:
 
 def test_a_stream_without_a_baseline_is_provisional_no_longer() -> None:
     """Learned from the first rows; live, restored in between, and in whatever batches: the same bytes."""
-    config = small_config(learn=300)
-    log = ended(drifting_log(8, minutes=45, rate=1.2, drift=(100, 101), new_feature=2))
+    config = small_config(learn=100)
+    log = ended(drifting_log(8, minutes=42, rate=0.7, drift=(100, 101), new_feature=2))
     never_stopped = play(config, log, [], Play(4, batches=(40,)))
     restored = play(config, log, [], Play(4, restart=0.1, batches=(40,)))
     assert restored.restarts > 5

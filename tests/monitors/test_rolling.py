@@ -260,8 +260,8 @@ def test_another_length_starts_anew_and_another_floor_keeps_the_reference() -> N
 def test_a_log_is_judged_alike_however_it_is_read_and_whenever_restored() -> None:
     """An hour's reference that moves several times, a drift, late rows and restarts: the same bytes."""
     budget = {"false_alarms": 5, "per": "day"}
-    config = small_config(learn=200, reference="rolling(1h)", alert_budget=budget)
-    log = ended(drifting_log(9, minutes=110, rate=0.8, drift=(95, 102), size=1.5, new_feature=2))
+    config = small_config(learn=100, reference="rolling(1h)", alert_budget=budget)
+    log = ended(drifting_log(9, minutes=96, rate=0.5, drift=(88, 95), size=2.0, new_feature=2))
     never_stopped = play(config, log, [], Play(4, batches=(40,)))
     (unit,) = [unit for unit in never_stopped.judge.units() if unit.model == "loans"]
     assert unit.monitor is not None
