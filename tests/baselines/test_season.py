@@ -49,8 +49,8 @@ def test_the_test_is_that_of_scipy() -> None:
         days = int(rng.integers(3, 9))
         means = rng.normal(size=(24, days)) + rng.uniform(0, 1.5) * rng.normal(size=(24, 1))
         n = 50.0
-        sums = (np.full(24, n * days), n * means.sum(axis=1), n * (means**2).sum(axis=1))
-        fit = fitted(*(part[None] for part in sums), np.full((1, 24), float(days)))
+        rows, first, second = np.full(24, n * days), n * means.sum(axis=1), n * (means**2).sum(axis=1)
+        fit = fitted(rows[None], first[None], second[None], np.full((1, 24), float(days)))
         p = float(f_oneway(*means).pvalue)
         assert fit.found[0] == (p <= LEVEL)
         verdicts.append(fit.found[0])
