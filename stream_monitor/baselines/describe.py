@@ -89,6 +89,12 @@ def notes(baseline: Baseline, settings: ResolvedModel) -> list[str]:
             f"without features that `features` asks for: {_some(lacking)}; these are learned from the first "
             f"{settings.learn.events:,} events"
         )
+    unread = sorted(settings.texts.difference(baseline.texts))
+    if unread:
+        found.append(
+            f"without texts that `types` names: {_some(unread)}; these are learned from the first "
+            f"{settings.learn.events:,} events, if they are spelt right"
+        )
     found += _ids(baseline, times)
     for what, names in (
         ("have no value, so any value will count as unseen", _without_values(baseline)),
@@ -156,10 +162,14 @@ def _ids(baseline: Baseline, times: Sequence[str]) -> list[str]:
         if profile.kind == "category":
             values, rows, more = _distinct(profile)
             if values >= _LEAST_IDS and rows <= _ROWS_PER_ID * values:
-                what = "times" if profile.name in times else "an id"
                 least = "at least " if more else ""
-                told = f"{least}{values:,} values in {rows:,} rows, looks like {what}"
-                found.append((profile.name, f"{told}: leave it out by `features`"))
+                told = f"{least}{values:,} values in {rows:,} rows, looks like"
+                if _are_sentences(profile) and profile.name not in times:
+                    note = f"{told} free text: name it under `types: {{{_in_yaml(profile.name)}: text}}`"
+                else:
+                    what = "times" if profile.name in times else "an id"
+                    note = f"{told} {what}: leave it out by `features`"
+                found.append((profile.name, note))
         elif profile.form == "quantiles" and _ends_as_id(profile.name):
             told = "numbers named like an id: if they are one, leave it out by `features`"
             found.append((profile.name, told))
@@ -170,6 +180,12 @@ def _ids(baseline: Baseline, times: Sequence[str]) -> list[str]:
     if len(found) > SHOWN:
         shown.append(f"the same of {_some([name for name, _ in found[SHOWN:]])}")
     return shown
+
+
+def _are_sentences(profile: FeatureProfile) -> bool:
+    """Whether values are of three words or more on the average."""
+    values = _known(profile)[:_SAMPLE]
+    return sum(len(value.split()) for value in values) >= 3 * len(values)
 
 
 def _distinct(profile: FeatureProfile) -> tuple[int, int, bool]:

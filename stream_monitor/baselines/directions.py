@@ -108,9 +108,11 @@ class Directions:
         for start in range(0, len(rows), step):
             at, part = rows[start : start + step], matrix[start : start + step]
             values[:, at] = self._project(part)
-            odd = at[~np.isfinite(part).all(axis=1)]
-            mistyped[odd] = ~np.isnan(part[~np.isfinite(part).all(axis=1)]).any(axis=1)
-            values[:, odd] = np.nan
+            finite = np.isfinite(part).all(axis=1)
+            if not finite.all():
+                odd = at[~finite]
+                mistyped[odd] = ~np.isnan(part[~finite]).any(axis=1)
+                values[:, odd] = np.nan
         wrong = mistyped if mistyped.any() else None
         return {name: NumberColumn(row, wrong) for name, row in zip(self.features, values, strict=True)}
 

@@ -147,6 +147,20 @@ def test_text_that_names_rows(
     assert note == f"`key`: {told}: leave it out by `features`"
 
 
+def test_free_text_is_told_from_ids(tmp_path: Path) -> None:
+    rows = {**MAPPED, "key": [f"Said by customer {i}{'!é' * (i % 3)}" for i in range(N)]}
+    (note,) = said(tmp_path, rows)
+    assert (
+        note == "`key`: 2,000 values in 2,000 rows, looks like free text: name it under `types: {key: text}`"
+    )
+    assert said(tmp_path, rows, types={"key": "text"}) == []
+    (note,) = said(tmp_path, rows, types={"key": "text", "kez": "text"})
+    assert note == (
+        "without texts that `types` names: kez; these are learned from the first 5,000 events, if they are "
+        "spelt right"
+    )
+
+
 def test_text_that_describes_rows_is_no_id(tmp_path: Path) -> None:
     rows = {**MAPPED, "city": [f"c{i % 900}" for i in range(N)], "region_id": [i % 9 for i in range(N)]}
     assert said(tmp_path, rows) == []

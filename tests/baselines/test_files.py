@@ -291,3 +291,28 @@ def test_a_file_without_rows_gives_no_batches(tmp_path: Path) -> None:
     path.write_text("x,y\n")
     with pytest.raises(BaselineError, match=r"t\.csv: no rows"):
         build_baseline(read_batches(path), source=str(path))
+
+
+def test_texts_and_embeddings_are_the_same_in_every_format(tmp_path: Path) -> None:
+    """In CSV a text may look like a number or a boolean; it has no lists."""
+    rows = [
+        {"note": ["Paid 3 times.", "42", None, "true", "late"][i % 5], "v": [i % 7, i % 3, 0.5]}
+        for i in range(90)
+    ]
+    hashes = []
+    for name in ("a.parquet", "a.jsonl", "a.csv"):
+        texts = [{"note": row["note"]} for row in rows] if name == "a.csv" else rows
+        batches = read_batches(write(tmp_path / name, texts), texts=["note"], rows=40)
+        baseline = build_baseline(batches, source="", texts=["note"])
+        assert baseline.texts == ("note",)
+        length = baseline.features[baseline.index["note.length"]]
+        assert length.edges.tolist() == [2, 4, 13]
+        assert length.counts[:4].tolist() == [18, 0, 0, 0]
+        hashes.append([profile.hash for profile in baseline.features if profile.name.startswith("note.")])
+        if name != "a.csv":
+            (directions,) = baseline.directions
+            assert directions.axes.shape == (2, 3)
+            assert baseline.features[baseline.index["v.residual"]].counts[:4].sum() == 0
+            hashes[-1].append(baseline.hash)
+    assert hashes[0] == hashes[1]
+    assert hashes[0][:-1] == hashes[2]

@@ -150,6 +150,31 @@ def test_an_embedding_turned_in_a_minor_direction(learned: bool, tmp_path: Path,
     assert found <= of_vector("pc3", "pc4", "pc5", "residual")
 
 
+def test_an_embedding_of_another_length(tmp_path: Path, reference: Path) -> None:
+    """Another embedding model: what is projected is unseen, norm and mean are watched on."""
+    rng = np.random.default_rng(3)
+    lines = (
+        write(tmp_path / "rows.jsonl", sentences(rng, COUNT), embeddings(rng, COUNT))
+        .read_bytes()
+        .split(b"\n")
+    )
+    for at in range(COUNT // 2, COUNT):
+        row = orjson.loads(lines[at])
+        lines[at] = orjson.dumps(row | {"v": row["v"][:12]})
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
+    settings = config(features=["v.norm", "v.pc1", "v.residual"])
+    published = [Activation("m", ANY_VERSION, 0, baseline_of_rows([reference], settings, "m"))]
+    rows = read_batches(tmp_path / "rows.jsonl", model="m", need_time=True)
+    outputs = list(LocalEngine(settings, published).run(rows))
+    opened = {
+        o.view["labels"]["feature"]: o.view["labels"]["alertname"] for o in outputs if o.topic == "alerts"
+    }
+    assert opened["v.pc1"] == opened["v.residual"] == "UnseenValues"
+    last = [o.view for o in outputs if o.topic == "aggregates" and o.view["rows"]][-1]["features"]
+    assert last["v.pc1"]["unseen"] == last["v.norm"]["count"] > 0
+    assert last["v.norm"]["unseen"] == 0
+
+
 def test_no_text_leaves_observe(reference: Path) -> None:
     """Neither in raw rows nor in counts nor in a baseline."""
     notes = ["Secret words here", "the secret again", None, "SECRET " * 3]
