@@ -20,7 +20,10 @@ from stream_monitor.baselines.profile import (
     MISSING_BIN,
     UNSEEN_BIN,
     FeatureProfile,
+    Within,
 )
+from stream_monitor.baselines.slices import AGREE
+from stream_monitor.events.columns import IntArray
 from stream_monitor.records import Output
 from stream_monitor.sketches.quantile import quantile
 from stream_monitor.windows.panes import duration_name, rfc3339
@@ -145,10 +148,11 @@ def window_report(
         "backfill": backfill,
         "source": {str(p): list(offsets) for p, offsets in sorted(tally.sources.items())},
     }
-    parts = _parts(features, max_bytes - len(orjson.dumps(head)) - 64)
+    sections = {"features": features} | slice_reports(tally, drift)
+    parts = _parts(sections, max_bytes - len(orjson.dumps(head)) - 128)
     key = f"{model}\x1f{version}\x1f{window}".encode()
     whole = len(parts)
-    views = [head | {"part": i, "parts": whole, "features": part} for i, part in enumerate(parts)]
+    views = [head | {"part": i, "parts": whole} | part for i, part in enumerate(parts)]
     return [Output("aggregates", key, orjson.dumps(v, option=orjson.OPT_SORT_KEYS), view=v) for v in views]
 
 
@@ -160,14 +164,50 @@ def _latency(tally: Tally) -> dict[str, Any] | None:
     return {"count": int(n.sum()), "p50": p50, "p95": p95, "p99": p99, "max": top}
 
 
-def _parts(features: dict[str, Any], limit: int) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [{}]
+def slice_reports(tally: Tally, drift: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`pairs` by name, `segments` by segment and then feature; neither where there are none.
+
+    `drift` has the scores of those slices that were tested.
+    """
+    pairs: dict[str, Any] = {}
+    segments: dict[str, dict[str, Any]] = {}
+    baseline = tally.baseline
+    for profile in () if baseline is None else baseline.slices:
+        assert baseline is not None
+        i = baseline.places[profile.name]
+        counts = tally.counts[baseline.offsets[i] : baseline.offsets[i + 1]]
+        if isinstance(profile.of, Within):
+            report = {"count": int(counts.sum()), "missing": int(counts[MISSING_BIN])}
+            of = segments.setdefault(profile.segment, {"rows": 0, "features": {}})
+            of["rows"] = max(of["rows"], report["count"])
+            of["features"][profile.feature] = report | {"drift": drift.get(profile.name)}
+        else:
+            pairs[profile.name] = _agreement(counts) | {"baseline": _agreement(profile.counts)["agreement"]}
+    return {name: found for name, found in (("pairs", pairs), ("segments", segments)) if found}
+
+
+def _agreement(counts: IntArray) -> dict[str, Any]:
+    both = int(counts[FIRST_VALUE_BIN:].sum())
+    return {"rows": both, "agreement": int(counts[list(AGREE)].sum()) / both if both else None}
+
+
+def _parts(sections: dict[str, dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """What each message holds of the sections: every part has `features`, and has the rest behind them."""
+    parts: list[dict[str, Any]] = [{"features": {}}]
     size = 0
-    for name, report in features.items():
-        cost = len(orjson.dumps({name: report}))
-        if parts[-1] and size + cost > limit:
-            parts.append({})
-            size = 0
-        parts[-1][name] = report
-        size += cost
+    for section, reports in sections.items():
+        for name, report in reports.items():
+            # A segment is cut between its features; its rows are said again.
+            inner = report["features"] if section == "segments" else {"": report}
+            for feature, one in inner.items():
+                cost = len(orjson.dumps([name, feature, one])) + len(section) + 32
+                if size and size + cost > limit:
+                    parts.append({"features": {}})
+                    size = 0
+                held = parts[-1].setdefault(section, {})
+                if section == "segments":
+                    held.setdefault(name, report | {"features": {}})["features"][feature] = one
+                else:
+                    held[name] = one
+                size += cost
     return parts

@@ -55,15 +55,19 @@ def small_config(
 
 
 def baseline_of(
-    rows: Sequence[dict[str, Any]], pane: int | None = None, gap: float = 1.0, texts: Collection[str] = ()
+    rows: Sequence[dict[str, Any]],
+    pane: int | None = None,
+    gap: float = 1.0,
+    texts: Collection[str] = (),
+    segments: Collection[str] = (),
 ) -> Baseline:
-    """A baseline of JSON rows, `gap` seconds apart."""
+    """A baseline of JSON rows, `gap` seconds apart; `segments` are names of features."""
     n = len(rows)
     at = np.arange(n, dtype=np.int64)
     times = START - 86_400 * SECOND + (at * gap * SECOND).astype(np.int64)
     columns, vectors = columns_and_vectors(list(rows))
     batch = EventBatch("", "", times, np.full(n, -1, np.int64), at, at, columns, vectors=vectors)
-    return build_baseline([batch], source="test", pane=pane, texts=texts)
+    return build_baseline([batch], source="test", pane=pane, texts=texts, segments=segments)
 
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 1.5, 2.5, -3.25, 1e300, -1e300, 5e-324, 7, 10**15, 0.1, 0.2, 0.3])
@@ -105,6 +109,9 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         body["latency_ms"] = draw(st.sampled_from([0, 0.5, 12.25, 1e6]))
     if draw(st.integers(0, 5)) == 0:
         body["error"] = True
+    if draw(st.booleans()):
+        names = st.sampled_from(["k", "region"])
+        body["segments"] = draw(st.dictionaries(names, st.sampled_from(["a", "b", "0", None])))
     return body
 
 
@@ -151,10 +158,11 @@ def small_pack(seed: int) -> bytes:
     )
 
 
-def small_published(which: int) -> list[Activation]:
+def small_published(which: int, segments: Collection[str] = ()) -> list[Activation]:
     """No baseline; one for every version of `loans`; a second one from a later pane on."""
     first = baseline_of(
-        [{"x": i / 7, "k": "abc"[i % 3], "y": i % 5, "v": [i % 3, 1.0, i % 2]} for i in range(60)]
+        [{"x": i / 7, "k": "abc"[i % 3], "y": i % 5, "v": [i % 3, 1.0, i % 2]} for i in range(60)],
+        segments=segments,
     )
     second = baseline_of(
         [
@@ -162,6 +170,7 @@ def small_published(which: int) -> list[Activation]:
             for i in range(60)
         ],
         texts=TYPES,
+        segments=segments,
     )
     later = START + 60 * SECOND
     return [
@@ -183,11 +192,13 @@ def drifting_log(
     model: str = "loans",
     late: float = 0.03,
     new_feature: float = 0.5,
+    apart: bool = False,
 ) -> dict[int, list[Record]]:
     """Events at `rate` a second: `amount` shifts by `size` deviations during `drift` (minutes).
 
     A share `late` of the rows comes up to 100 s behind the rest; `extra` is a feature that
-    appears after the share `new_feature` of the time.
+    appears after the share `new_feature` of the time. With `apart` rows have a segment, `region`,
+    and `fee`, which follows `amount`.
     """
     rng = np.random.default_rng(seed)
     shuffle = random.Random(seed)
@@ -203,8 +214,12 @@ def drifting_log(
             features["age"] = None if rng.random() < 0.5 else "unknown"
         if times[i] > new_feature * minutes * 60:
             features["extra"] = float(rng.integers(0, 8))
+        region = "north" if i % 3 else "south"
+        if apart:
+            features |= {"fee": features["amount"] + float(i % 7) / 10, "region": region}
         body = {
             "id": str(i),
+            **({"segments": {"region": region}} if apart and i % 2 else {}),
             "model": model,
             "model_version": shuffle.choice(list(versions)),
             "timestamp": START // 1000 + round(times[i] * 1000),
@@ -220,8 +235,8 @@ def drifting_log(
     }
 
 
-def drifting_baseline(rows: int = 3000, seed: int = 99, **shares: float) -> Baseline:
-    """What `drifting_log` looks like where nothing drifts."""
+def drifting_baseline(rows: int = 3000, seed: int = 99, *, apart: bool = False, **shares: float) -> Baseline:
+    """What `drifting_log` looks like where nothing drifts; `apart` as there."""
     rng = np.random.default_rng(seed)
     made: list[dict[str, Any]] = []
     for i in range(rows):
@@ -236,4 +251,7 @@ def drifting_baseline(rows: int = 3000, seed: int = 99, **shares: float) -> Base
                 "prediction": float(rng.uniform()),
             }
         )
-    return baseline_of(made, gap=shares.get("gap", 0.2))
+    if apart:
+        for i, row in enumerate(made):
+            row |= {"fee": row["amount"] + float(i % 7) / 10, "region": "north" if i % 3 else "south"}
+    return baseline_of(made, gap=shares.get("gap", 0.2), segments=("region",) if apart else ())

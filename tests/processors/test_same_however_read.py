@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from stream_monitor.baselines import pairing, segmenting
 from stream_monitor.baselines.records import Activation
 from stream_monitor.records import Record
 from tests.processors.harness import START, Play, Played, ended, play, sums_of
@@ -25,6 +27,14 @@ ENOUGH = settings(max_examples=70, deadline=None, derandomize=True)
 KNOWS: list[Literal["start", "later", "never"]] = ["start", "later", "never"]
 PASTS = st.dictionaries(st.integers(0, 2), st.integers(0, 28), max_size=3)
 """Where the past of up to three partitions ends, ticks and what lies behind the end among it."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_rows_make_a_slice() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (segmenting, pairing):
+            patch.setattr(module, "MIN_ROWS", 4)
+        yield
 
 
 def same(a: Played, b: Played) -> None:
@@ -50,7 +60,8 @@ def test_small_logs(
     know: Literal["start", "later", "never"],
     past: dict[int, int],
 ) -> None:
-    config, published = small_config(learn=5, types=TYPES), small_published(baselines)
+    config = small_config(learn=5, types=TYPES, segments=["k", "region"])
+    published = small_published(baselines, segments=["k"])
     whole = ended(log)
     plain = play(config, whole, published, past=past)
     other = play(config, whole, published, Play(seed, observers_know=know, baton=0.2), past=past)
@@ -68,6 +79,19 @@ def test_sums_of_increments(log: dict[int, list[Record]], baselines: int, seed: 
     other = play(config, whole, published, Play(seed, "later"))
     target = published[0].baseline if published else None
     assert sums_of(plain, target) == sums_of(other, target)
+
+
+@pytest.mark.parametrize(("learned", "know"), [(False, "never"), (True, "later"), (True, "start")])
+def test_a_long_log_with_segments(learned: bool, know: Literal["start", "later", "never"]) -> None:
+    """A pair and segments: what a worker does not know a baseline for travels with its segment."""
+    config = small_config(learn=1000, segments=["region"], alert_budget={"false_alarms": 5, "per": "day"})
+    published = [] if learned else [Activation("loans", "*", 0, drifting_baseline(apart=True))]
+    log = drifting_log(5, minutes=11, rate=3.0, drift=(6, 9), apart=True, new_feature=1.0)
+    plain = play(config, ended(log), published)
+    told = {(view["labels"]["alertname"], view["labels"].get("segment")) for view in plain.views("alerts")}
+    assert ("FeatureDrift", None) in told
+    assert ("FeatureDrift", "region=north") in told
+    same(plain, play(config, ended(log), published, Play(1, observers_know=know, batches=(7, 40, 400))))
 
 
 @pytest.mark.parametrize("learned", [False, True])
