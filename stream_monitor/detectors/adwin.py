@@ -9,8 +9,9 @@ it decides as river's drift.ADWIN does, in the same order of operations.
 Three things are added:
 - priming: the window starts with up to 5,000 rows that look like the baseline, so that a stream
   which differs from its first event is found;
-- a tolerance: a cut that leaves the window's mean within eps of the baseline's is no alarm; the
-  channel starts anew, primed. On heavy traffic ADWIN else reports shifts of any size at all;
+- a tolerance: the newer side's mean must differ not only from the older side's but also from all
+  that lies within eps of the baseline's, by what a cut against endless rows allows. On heavy
+  traffic ADWIN else reports shifts of any size at all;
 - a variance inflation of v makes n rows count as n/v.
 
 Do not use it for a promise on its own: its run length comes from simulation (`calibration.py`),
@@ -64,7 +65,7 @@ class Adwin(Detector):
         self.threshold = 1.0
         self.delta = delta
         self._kappa, self._mu = channels.kappa, channels.mu
-        self._eps = channels.eps if primed else np.full(len(channels), -1.0)
+        self._eps = channels.eps if primed else None
         self._start = primed_start(channels) if primed else empty_start(len(channels))
         self._columns = np.arange(len(channels))
         self.reset()
@@ -89,7 +90,6 @@ class Adwin(Detector):
         while len(cut):
             self._drop_oldest(cut)
             cut = cut[self._gaps(cut) > 1.0]
-        self._tolerate(alarm)
         return Readings(statistic, alarm)
 
     def reset(self, mask: BoolArray | None = None) -> None:
@@ -216,17 +216,6 @@ class Adwin(Detector):
         self._buckets[:, level, SLOTS - 1, columns] = 0.0
         self._filled[level, columns] -= 1
 
-    def _tolerate(self, alarm: BoolArray) -> None:
-        """Take back alarms whose window still has a mean within eps; those channels start anew."""
-        found = np.flatnonzero(alarm)
-        if len(found):
-            within = found[np.abs(self.estimation[found] - self._mu[found]) <= self._eps[found]]
-            if len(within):
-                alarm[within] = False
-                mask = np.zeros(len(alarm), dtype=np.bool_)
-                mask[within] = True
-                self.reset(mask)
-
     def _gaps(self, columns: IntArray) -> FloatArray:
         """Largest gap over what is allowed, over all cuts of each column; above 1 is a cut."""
         every = len(columns) == len(self._columns)
@@ -251,37 +240,56 @@ class Adwin(Detector):
         usable = (n0 >= MIN_SIDE) & (n1 >= MIN_SIDE)
         gap = (u0 * width - n0 * window_sum) / np.where(usable, n0 * n1, np.inf)
         # gap^2 / (1/a + 1/b), where a + b is the same at every cut
-        score = gap * gap * ((n0 - (MIN_SIDE - 1.0)) * (n1 - (MIN_SIDE - 1.0)))
-        allowed = 2.0 * spread * log_term * (width - 2.0 * (MIN_SIDE - 1.0))
+        both = width - 2.0 * (MIN_SIDE - 1.0)
+        score = gap * gap * (n0 - (MIN_SIDE - 1.0))
+        if self._eps is not None:
+            beyond = self._beyond((window_sum - u0) / np.where(usable, n1, np.inf), at)
+            np.minimum(score, beyond * beyond * both, out=score)
+        score *= n1 - (MIN_SIDE - 1.0)
+        allowed = 2.0 * spread * log_term * both
         statistic = np.sqrt(score.max(axis=0, initial=0.0) / np.maximum(allowed, 1e-300))
         near = np.flatnonzero(statistic > _SCREEN)
         if len(near):
             sides = n0[:, near], u0[:, near], elements[_SUM][:, near], window_sum[near]
-            statistic[near] = _exact(*sides, width[near], spread[near], log_term[near])
+            places = np.arange(len(self._columns))[at][near]
+            statistic[near] = self._exact(*sides, width[near], spread[near], log_term[near], places)
         return np.asarray(statistic)
 
+    def _beyond(self, newer: FloatArray, at: Any) -> FloatArray:
+        """How far means lie outside what the baseline allows; 0 inside."""
+        assert self._eps is not None
+        return np.asarray(np.maximum(np.abs(newer - self._mu[at]) - self._eps[at], 0.0))
 
-def _exact(
-    n0: FloatArray,
-    u0: FloatArray,
-    total: FloatArray,
-    window_sum: FloatArray,
-    width: FloatArray,
-    spread: FloatArray,
-    log_term: FloatArray,
-) -> FloatArray:
-    """The bound as river computes it, operation by operation."""
-    u1 = np.subtract.accumulate(np.concatenate([window_sum[None], total]), axis=0)[1:]
-    n1 = width - n0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gap = u0 / n0 - u1 / n1
-        inverse = 1.0 / (n0 - MIN_SIDE + 1.0) + 1.0 / (n1 - MIN_SIDE + 1.0)
-        bound = np.sqrt(2.0 * inverse * spread * log_term) + 2.0 / 3.0 * log_term * inverse
-        # compared, not divided: a quotient may round to 1 where the gap is larger
-        ratio = np.where(np.abs(gap) > bound, np.maximum(np.abs(gap) / bound, np.nextafter(1.0, 2.0)), 0.0)
-        below = np.where(np.abs(gap) > bound, 0.0, np.minimum(np.abs(gap) / bound, 1.0))
-    usable = (n0 >= MIN_SIDE) & (n1 >= MIN_SIDE)
-    return np.asarray(np.where(usable, np.maximum(ratio, below), 0.0).max(axis=0, initial=0.0))
+    def _exact(
+        self,
+        n0: FloatArray,
+        u0: FloatArray,
+        total: FloatArray,
+        window_sum: FloatArray,
+        width: FloatArray,
+        spread: FloatArray,
+        log_term: FloatArray,
+        at: IntArray,
+    ) -> FloatArray:
+        """The bound as river computes it, operation by operation; `at` (C,) are the channels."""
+        u1 = np.subtract.accumulate(np.concatenate([window_sum[None], total]), axis=0)[1:]
+        n1 = width - n0
+        usable = (n0 >= MIN_SIDE) & (n1 >= MIN_SIDE)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            gap = np.abs(u0 / n0 - u1 / n1)
+            inverse = 1.0 / (n0 - MIN_SIDE + 1.0) + 1.0 / (n1 - MIN_SIDE + 1.0)
+            ratio = _ratio(gap, inverse, spread, log_term)
+            if self._eps is not None:
+                against = 1.0 / (n1 - MIN_SIDE + 1.0)
+                ratio = np.minimum(ratio, _ratio(self._beyond(u1 / n1, at), against, spread, log_term))
+        return np.asarray(np.where(usable, ratio, 0.0).max(axis=0, initial=0.0))
+
+
+def _ratio(gap: FloatArray, inverse: FloatArray, spread: FloatArray, log_term: FloatArray) -> FloatArray:
+    """Gap over bound; above 1 exactly where the gap is larger (a quotient may round to 1 there)."""
+    bound = np.sqrt(2.0 * inverse * spread * log_term) + 2.0 / 3.0 * log_term * inverse
+    larger = np.maximum(gap / bound, np.nextafter(1.0, 2.0))
+    return np.asarray(np.where(gap > bound, larger, np.minimum(gap / bound, 1.0)))
 
 
 def _used(filled: IntArray) -> BoolArray:

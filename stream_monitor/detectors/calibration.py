@@ -1,24 +1,34 @@
 """From a run length to thresholds: CUSUM by its exponential martingale, ADWIN by a table.
 
-CUSUM. With theta > 0 solving E exp(theta (x - mu - k)) = 1 over a channel's own atoms, a false
-alarm takes exp(theta lambda) rows or more on average (Lorden 1971), so lambda = ln(ARL)/theta is
-proved. Siegmund's correction for the overshoot (Sequential Analysis, 1985)
+CUSUM. With theta > 0 solving E exp(theta (x - mu - k)) = 1 over a channel's own atoms, a one-sided
+CUSUM runs at least (exp(theta lambda) - 1 - theta lambda) / (theta k) rows on average. Proof: between
+two visits to zero let it go over lambda with probability q, ending at S. With Wald's two identities,
+E S = -k E N and E exp(theta S) = 1, and 1 - exp(-a) <= a for the undershoot, the run length
+E N / q is at least E(exp(theta S) - 1 - theta S | over) / (theta k), and S >= lambda. (Lorden's bound
+exp(theta lambda), 1971, is lower wherever theta k is small.) Siegmund's correction for the overshoot
+(Sequential Analysis, 1985)
 
     ARL = (exp(theta b) - 1 - theta b) / (theta k),   b = lambda + 1.166 sd
 
-is closer (importance sampling from 1e4 to 7e11 agrees within 0.96 to 1.06 for a uniform channel; for
-rates the exact chain gives 0.8 or more of what is asked). Its sd is that of the atoms at the edge of
-the null: a rate whose null reaches close to 1 varies little there. The proved lambda is used where an
-atom lies further than 4 sd from the mean, for rates near 0 or 1 jump far over the threshold, which
-the correction does not know; and where the largest rise is below a tenth of the sd, or there is none,
-for such steps hardly overshoot.
+is closer: importance sampling of curve channels from 1e4 to 4e11 rows gives 0.9 to 1.05 of it, so a
+tenth more is asked for (for rates the exact chain gives 0.8 or more of what is asked). Its sd is that
+of the atoms at the edge of the null: a rate whose null reaches close to 1 varies little there. The
+proved lambda is used where an atom lies further than 4 sd from the mean, for rates near 0 or 1 jump
+far over the threshold, which the correction does not know; and where the largest rise is below a
+tenth of the sd, or there is none, for such steps hardly overshoot.
 
-ADWIN. Mean run length by delta, from mixture importance sampling with windows up to 1e7 rows on
-uniform input. Tables from short windows are several times too optimistic.
+Each side has a lambda of its own, at twice the run length; none is below half of the other, for a
+side that can hardly rise by what the baseline knows must not alarm at the first row that it did not.
+What such a side leaves of the budget (by the proved bound) goes to the other.
+
+ADWIN. Mean run length by delta, from mixture importance sampling with windows of a million rows on
+uniform input (`benchmarks/promise/sampling.py`). Tables from short windows are several times too
+optimistic.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,34 +45,72 @@ _OVERSHOOT = 1.166
 _FAR = 4.0
 _SMALL_RISE = 0.1
 _LEAST = 0.25
+_LEAST_OF_OTHER = 0.5
+_MARGIN = 1.1
+_EXPONENT_CAP = 700.0
 _THETA_STEPS = 60
 _THETA_HIGHEST = 1e6
 _ROUNDING = 2.0**20
 ADWIN_DELTA_RUN_LENGTH = ((1e-1, 1e5), (1e-2, 3.5e6), (1e-4, 5.6e8), (1e-6, 1.2e11))
 
 
-def cusum_threshold(channels: Channels, run_length: float) -> FloatArray:
-    """Lambda (> 0) per channel, shape (C,): two one-sided CUSUMs together reach `run_length` rows.
+def cusum_thresholds(channels: Channels, run_length: float) -> FloatArray:
+    """Lambda (> 0) for rises and for falls of each channel, shape (2, C): together they run that long.
 
-    The larger of both sides' lambdas, so that one number serves both. ValueError below 2 rows.
+    ValueError below 2 rows.
     """
     if not 2.0 <= run_length < float("inf"):
         raise ValueError(f"run_length is in rows and must be at least 2 and finite, not {run_length}")
     k = DRIFT_ALLOWANCE * channels.sd
-    sides = []
-    for sign in (1.0, -1.0):
+    sides = [_Side.of(channels, sign, k) for sign in (1.0, -1.0)]
+    wanted = np.full(len(channels), 2.0 * run_length)
+    even = np.stack([side.threshold(wanted) for side in sides])
+    least = _LEAST_OF_OTHER * even.max(axis=0)
+    # what a side alarms at most at that least threshold is taken from the budget, the rest is the other's
+    spent = [
+        np.where(own < least, 1.0 / side.proved_length(least), np.nan)
+        for own, side in zip(even, sides, strict=True)
+    ]
+    found = []
+    for own, side, other in zip(even, sides, spent[::-1], strict=True):
+        alone = np.maximum(1.0 / run_length - np.nan_to_num(other), 0.5 / run_length)
+        found.append(np.where(np.isnan(other), np.maximum(own, least), side.threshold(1.0 / alone)))
+    # rounded up to 2**-20, so that a last-bit difference between math libraries does not show
+    return np.asarray(np.ceil(np.stack(found) * _ROUNDING) / _ROUNDING)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One-sided CUSUMs of all channels; shapes (C,). `spread` is NaN where the correction is not used."""
+
+    theta: FloatArray
+    k: FloatArray
+    spread: FloatArray
+
+    @classmethod
+    def of(cls, channels: Channels, sign: float, k: FloatArray) -> _Side:
         y, p = _atoms(channels, sign)
-        theta = martingale_exponents(y - k[:, None], p)
-        one_sided = 2.0 * run_length
-        proved = np.log(one_sided) / theta
         spread = _spread(y, p)
-        # At a quarter of the proved lambda it ends: the formula can go below 0 for short run lengths.
-        corrected = np.maximum(_siegmund(one_sided, theta, k, spread), _LEAST * proved)
         far = np.where(p > 0.0, np.abs(y), 0.0).max(axis=1, initial=0.0) > _FAR * channels.sd
         top = np.where(p > 0.0, y, -np.inf).max(axis=1, initial=-np.inf) - k
-        sides.append(np.where(far | (top < _SMALL_RISE * spread), proved, np.minimum(corrected, proved)))
-    # rounded up to 2**-20, so that a last-bit difference between math libraries does not show
-    return np.asarray(np.ceil(np.maximum(*sides) * _ROUNDING) / _ROUNDING)
+        rough = far | (top < _SMALL_RISE * spread)
+        return cls(martingale_exponents(y - k[:, None], p), k, np.where(rough, np.nan, spread))
+
+    def threshold(self, run_length: FloatArray) -> FloatArray:
+        """Lambda at which this side runs `run_length` rows, (C,)."""
+        # Lorden's bound is the better one where theta k is large
+        proved = np.minimum(np.log(run_length), _exponent(run_length * self.theta * self.k)) / self.theta
+        corrected = (
+            _exponent(_MARGIN * run_length * self.theta * self.k) / self.theta - _OVERSHOOT * self.spread
+        )
+        # At a quarter of the proved lambda it ends: the formula can go below 0 for short run lengths.
+        corrected = np.clip(corrected, _LEAST * proved, proved)
+        return np.where(np.isnan(self.spread), proved, corrected)
+
+    def proved_length(self, threshold: FloatArray) -> FloatArray:
+        """Rows that this side runs at least, (C,)."""
+        z = np.minimum(self.theta * threshold, _EXPONENT_CAP)
+        return np.maximum(np.exp(z), (np.expm1(z) - z) / (self.theta * self.k))
 
 
 def martingale_exponents(y: FloatArray, p: FloatArray) -> FloatArray:
@@ -114,14 +162,13 @@ def adwin_delta(run_length: float) -> float:
     return min(float(np.exp(np.maximum(found, np.log(1e-300)))), ADWIN_DELTA_RUN_LENGTH[0][0])
 
 
-def _siegmund(run_length: float, theta: FloatArray, k: FloatArray, sd: FloatArray) -> FloatArray:
-    """Lambda from Siegmund's formula: exp(z) - 1 - z = run_length theta k, z = theta b; may be below 0."""
-    wanted = run_length * theta * k
+def _exponent(wanted: FloatArray) -> FloatArray:
+    """The positive z with exp(z) - 1 - z = wanted > 0."""
     z = np.log1p(wanted) + 1.0
     for _ in range(_THETA_STEPS):
         # log(1 + z + wanted) contracts to the root from either side
         z = np.log1p(z + wanted)
-    return np.asarray(z / theta - _OVERSHOOT * sd)
+    return np.asarray(z)
 
 
 def _spread(y: FloatArray, p: FloatArray) -> FloatArray:

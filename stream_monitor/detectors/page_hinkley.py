@@ -2,7 +2,7 @@
 
     S+ <- max(0, S+ + kappa (sum of x - n (mu + eps + k)))
     S- <- max(0, S- + kappa (n (mu - eps - k) - sum of x)),     k = .0866 sd
-    alarm where max(S+, S-) reaches lambda (Page 1954; Hinkley 1971)
+    alarm where S+ or S- reaches its lambda (Page 1954; Hinkley 1971)
 
 The mean is known, as if from endless rows, and does not follow the stream; what the baseline
 does not know of it is in eps, so the run length holds for any mean within eps, as long as the
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from stream_monitor.detectors.base import BoolArray, Detector, Readings, StateArrays, checked
-from stream_monitor.detectors.calibration import DRIFT_ALLOWANCE, cusum_threshold
+from stream_monitor.detectors.calibration import DRIFT_ALLOWANCE, cusum_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,16 +35,24 @@ _CAP = 2.0
 
 
 class PageHinkley(Detector):
-    """Two one-sided CUSUMs per channel; `statistic` is the larger, in the channel's own unit."""
+    """Two one-sided CUSUMs per channel; `statistic` is the one closer to its own lambda.
+
+    Both are shown on one scale: a side with the smaller lambda counts in proportion more, and
+    `threshold` is the larger lambda, `lambdas` (2, C) those of rises and falls, all in the channel's
+    own unit.
+    """
 
     name: ClassVar[str] = "page-hinkley"
     threshold: FloatArray
 
     def __init__(self, channels: Channels, *, threshold: FloatArray) -> None:
-        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), len(channels)).copy()
+        """`threshold`: lambda, or one for rises and one for falls, (2, C)."""
+        threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (2, len(channels)))
         if not (np.isfinite(threshold) & (threshold > 0.0)).all():
             raise ValueError("every threshold must be positive and finite")
-        self.threshold = threshold
+        self.lambdas = threshold.copy()
+        self.threshold = threshold.max(axis=0)
+        self._scale = self.threshold / threshold
         self._kappa = channels.kappa
         margin = channels.eps + DRIFT_ALLOWANCE * channels.sd
         self._upper, self._lower = channels.mu + margin, channels.mu - margin
@@ -53,13 +61,13 @@ class PageHinkley(Detector):
     @classmethod
     def calibrated(cls, channels: Channels, *, run_length: float) -> Self:
         """Mean run length of at least `run_length` rows on every channel."""
-        return cls(channels, threshold=cusum_threshold(channels, run_length))
+        return cls(channels, threshold=cusum_thresholds(channels, run_length))
 
     def update(self, pane: PaneSums) -> Readings:
         """One pane; channels without rows in it keep their sums."""
         steps = np.stack([pane.s1 - pane.n * self._upper, pane.n * self._lower - pane.s1])
         self._s = np.clip(self._s + steps * self._kappa, 0.0, _CAP * self.threshold)
-        statistic = self._s.max(axis=0)
+        statistic = (self._s * self._scale).max(axis=0)
         return Readings(statistic, statistic >= self.threshold)
 
     def reset(self, mask: BoolArray | None = None) -> None:

@@ -184,8 +184,9 @@ class _Trial:
         ]
         self._channels = replace(channels, weights=whole.weights[origin])
         self._thresholds = {
-            detector.name: np.broadcast_to(np.asarray(detector.threshold, float), len(whole))[origin]
+            detector.name: detector.lambdas[:, origin]
             for detector in monitor.sequential
+            if isinstance(detector, PageHinkley)
         }
         sizes = [profile.n_bins for profile in copies]
         self._rows = rate * settings.pane / 1e6  # a pane

@@ -14,7 +14,7 @@ from stream_monitor.detectors.channels import SCALE, Channels
 from stream_monitor.detectors.e_detector import BETS, EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 
-GOLDEN = "a8129c5a6e4d575d6916020390f003760ff540098a14e8732859837a49d4b216"
+GOLDEN = "055c3fc3fc9f519b39a1d212d95abffa27cc1381da676fad3b8c4928bf50cd23"
 
 
 @pytest.fixture(scope="module")

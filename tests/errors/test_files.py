@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stream_monitor.detectors.calibration import cusum_threshold
+from stream_monitor.detectors.calibration import cusum_thresholds
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.events.columns import FloatArray
 from tests.errors.conftest import Command
@@ -167,9 +167,9 @@ def test_a_reference_that_a_worker_could_not_judge_by(
     def threshold(channels: Channels, run_length: float) -> FloatArray:
         if any(feature == "age" for feature, _ in channels.names):
             raise ValueError("every threshold must be positive and finite")
-        return cusum_threshold(channels, run_length)
+        return cusum_thresholds(channels, run_length)
 
-    monkeypatch.setattr("stream_monitor.detectors.page_hinkley.cusum_threshold", threshold)
+    monkeypatch.setattr("stream_monitor.detectors.page_hinkley.cusum_thresholds", threshold)
     file = csv(tmp_path / "rows.csv", lambda i: f"{i % 7},{i % 5}", header="timestamp,age,size")
     config = tmp_path / "monitor.yaml"
     config.write_text("models: {m: {baseline: rows.csv}}\n")
