@@ -62,6 +62,8 @@ Z_LIMIT = 4.4
 TAIL = 5.4125e-06
 """One-sided probability beyond 4.4 standard deviations."""
 SD_UNIFORM = 12**-0.5
+LOCATION_WEIGHT = 0.6
+"""Of a feature's part in the mixture; its other channels share the rest evenly."""
 _DEGENERATE = 2.0**-20
 _LEAST_SPREAD = 0.125
 """Of the baseline's deviation: what other counts have at least, be they all of one value."""
@@ -215,15 +217,15 @@ def shares(profiles: Sequence[FeatureProfile], tested: NDArray[np.bool_]) -> tup
 
 
 def _within(feature: IntArray, kind: IntArray, per_profile: IntArray) -> FloatArray:
-    """Each channel's part in its own profile's mixture, (C,): location has half, the others the rest.
+    """Each channel's part in its own profile's mixture, (C,): location has most, the others the rest.
 
-    Most drift moves values up or down. Six others pay ln(12/7) = .54 for it, a few percent of their delay.
+    Most drift moves values up or down. Six others pay ln(15/7) = .76 for it, a few percent of their delay.
     """
     place = kind == 0
     placed = np.bincount(feature[place], minlength=len(per_profile))
     others = per_profile - placed
-    rest = np.where(placed > 0, 0.5, 1.0) / np.maximum(others, 1)
-    return np.asarray(np.where(place, np.where(others > 0, 0.5, 1.0)[feature], rest[feature]))
+    rest = np.where(placed > 0, 1.0 - LOCATION_WEIGHT, 1.0) / np.maximum(others, 1)
+    return np.asarray(np.where(place, np.where(others > 0, LOCATION_WEIGHT, 1.0)[feature], rest[feature]))
 
 
 def _of_profile(profile: FeatureProfile, floor: float, counts: IntArray, vif: float) -> _Part:

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from stream_monitor.events.columns import FloatArray, IntArray
 
-BETS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+BETS = (0.05, 0.12, 0.2, 0.3, 0.6, 1.6)
+"""In deviations: a bet is best for a mean that far beyond eps, and good from half to one and a half of it."""
 LOG_SCALE = 2.0**32
 _STEPS = 2 * len(BETS)
 # One pane may multiply by e**300 at most, and R stops at e**300: far above any threshold, and

@@ -14,7 +14,7 @@ from stream_monitor.detectors.channels import SCALE, Channels
 from stream_monitor.detectors.e_detector import BETS, EDetector
 from stream_monitor.detectors.page_hinkley import PageHinkley
 
-GOLDEN = "055c3fc3fc9f519b39a1d212d95abffa27cc1381da676fad3b8c4928bf50cd23"
+GOLDEN = "b25db0d0444054266ec2290e5bf22ab2a582c2dc53252a4c6d82e5b0c03d6d5a"
 
 
 @pytest.fixture(scope="module")
