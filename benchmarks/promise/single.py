@@ -24,7 +24,7 @@ def only(channels: Channels, channel: str = "location") -> Channels:
         names=tuple(channels.names[i] for i in at.tolist()),
         **{
             name: getattr(channels, name)[at]
-            for name in ("feature", "kind", "mu", "sd", "eps", "vif", "kappa", "rows")
+            for name in ("feature", "kind", "row", "mu", "sd", "eps", "vif", "kappa", "rows")
         },
         weights=np.full(len(at), 1.0 / max(1, len(at))),
     )
