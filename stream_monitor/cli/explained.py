@@ -155,7 +155,7 @@ def _row(one: Sensitivity) -> list[str]:
     row += ["none", ""] if shift is None else [f"{shift.size:.3g}", shift.detector]
     row.append(_moved(one))
     if missing is None:
-        return [*row, "none", ""]
+        return [*row, "none" if one.eps_missing is not None else "", ""]
     before, after = apart(percent, one.missing_share, one.missing_share + missing.size)
     return [*row, f"{before} to {after}", missing.detector]
 

@@ -99,7 +99,7 @@ class Persistence(msgspec.Struct, frozen=True):
     lasted_seconds: float
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     """A detector of the ensemble with its share of the alert budget, and what it says of the feature.
 
     `fired`: on the alert's "channel", on another one of the "feature", or None.
@@ -107,7 +107,7 @@ class Member(msgspec.Struct, frozen=True):
 
     detector: str
     share: float
-    fired: str | None = None
+    fired: str | None
     channel: str | None = None
     statistic: float | None = None
     threshold: float | None = None

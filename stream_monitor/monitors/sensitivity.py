@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from stream_monitor.baselines.profile import (
+    FIRST_VALUE_BIN,
     MISSING_BIN,
     UNSEEN_BIN,
     Baseline,
@@ -77,10 +78,11 @@ class Sensitivity:
 
     @property
     def either_way(self) -> Smallest | None:
-        """The smallest shift that is found whether values move up or down."""
-        if self.up is None or self.down is None:
-            return None
-        return max(self.up, self.down)
+        """The smallest shift that is found whether values move up or down.
+
+        Where they cannot move far enough to one side (there is not much below a rare `true`), the other.
+        """
+        return max((found for found in (self.up, self.down) if found is not None), default=None)
 
 
 def sensitivity(
@@ -120,8 +122,11 @@ class _Change:
 
     def __init__(self, profile: FeatureProfile, kind: Kind) -> None:
         self.kind = kind
-        self._p = profile.counts / max(1, profile.rows)
-        present = profile.counts > 0
+        counts = profile.counts.astype(np.float64)
+        if isinstance(profile.of, Pair):
+            counts[FIRST_VALUE_BIN:] += 0.5  # as its mean counts: what never disagreed may begin to
+        self._p = counts / max(1.0, float(counts.sum()))
+        present = counts > 0
         present[[MISSING_BIN, UNSEEN_BIN]] = False  # of a pair too: one value is missing, or neither side
         self._present = np.flatnonzero(present)
         self._u = np.zeros(0)

@@ -95,7 +95,7 @@ class Alarms:
             dirty = nested.dirty(episode)
             ended = None if dirty is None else self.incidents.judge(key, dirty, time)
             if ended is None:
-                if episode.lasting is None and verdict(views := nested.views(episode)) == "shift":
+                if episode.lasting is None and (views := nested.lasting(episode)):
                     self._put(episode, monitor, evidence("shift", views, episode.lasted))
                     told.append(self.incidents.last(episode, time))
                 continue

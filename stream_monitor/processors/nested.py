@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stream_monitor.alerting.episodes import DRIFT, Episode
+from stream_monitor.alerting.persistence import verdict
 from stream_monitor.config.durations import duration_name
 from stream_monitor.monitors.drift import DriftMonitor
 from stream_monitor.monitors.window import Look
@@ -42,6 +43,16 @@ class Nested:
         none yet, or where as many as the detection rested on would not show it.
         """
         return {duration_name(window.length): self._view(window, episode) for window in self._windows}
+
+    def lasting(self, episode: Episode) -> dict[str, bool | None]:
+        """The views of an episode that is a lasting shift, else none.
+
+        The window that takes longest is asked first: mostly there is none of that length yet.
+        """
+        if not self._view(self._windows[-2:][0], episode):
+            return {}
+        views = self.views(episode)
+        return views if verdict(views) == "shift" else {}
 
     def _view(self, window: TumblingWindow, episode: Episode) -> bool | None:
         monitor = self._monitor

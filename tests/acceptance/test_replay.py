@@ -68,7 +68,8 @@ def test_the_change_is_found_where_it_is_and_nothing_else(folder: Path) -> None:
     alerts = lines(out / "alerts.jsonl")
     for alert in alerts:
         jsonschema.validate(alert, SCHEMA)
-    assert [(a["status"], a["labels"]["feature"]) for a in alerts] == [("firing", "income")]  # type: ignore[index]
+    told = [(a["status"], a["state"], a["labels"]["feature"]) for a in alerts]  # type: ignore[index]
+    assert told == [("firing", "opened", "income"), ("firing", "lasting", "income")]
     detections = lines(out / "detections.jsonl")
     assert {d["feature"] for d in detections} == {"income"}
     first = detections[0]
