@@ -15,6 +15,8 @@ import numpy as np
 
 from stream_monitor.baselines.feature import FIRST_VALUE_BIN, MAX_VALUE_BINS, UNSEEN_BIN, FeatureProfile
 from stream_monitor.baselines.inflation import MIN_PANES
+from stream_monitor.baselines.segmenting import MAX_VALUES, MIN_ROWS
+from stream_monitor.baselines.slice_kinds import Pair, Within
 from stream_monitor.config.durations import duration_name
 from stream_monitor.events.columns import is_prediction
 from stream_monitor.events.derived import unmet
@@ -50,6 +52,21 @@ def features(baseline: Baseline) -> list[str]:
     told = [f"{profile.name} {_kind(profile)}" for profile in baseline.features[:SHOWN_FEATURES]]
     more = len(baseline.features) - len(told)
     return [*told, f"and {more:,} more"] if more else told
+
+
+def slices(baseline: Baseline, settings: ResolvedModel) -> list[str]:
+    """A line for each segment that is asked for, and one for the pairs."""
+    told = []
+    for name in settings.segments:
+        values = {p.of.value for p in baseline.slices if isinstance(p.of, Within) and p.of.segment == name}
+        found = f"{', '.join(sorted(values))}" if values else f"no value has {MIN_ROWS:,} rows"
+        more = baseline.unsliced.get(name, 0)
+        left = (
+            f"; {more:,} more too rare, or beyond {MAX_VALUES}, to be watched by themselves" if more else ""
+        )
+        told.append(f"segment {name}: {found}{left}")
+    pairs = [profile.name for profile in baseline.slices if isinstance(profile.of, Pair)]
+    return [*told, f"watched together: {', '.join(pairs)}"] if pairs else told
 
 
 def why_provisional(baseline: Baseline, settings: ResolvedModel) -> str | None:

@@ -82,6 +82,8 @@ def told(config: Config, model: str, baseline: Baseline) -> list[str]:
         break_on_hyphens=False,
     )
     lines = [line.replace(_HARD_SPACE, " ") for line in lines]
+    for text in describe.slices(baseline, settings):
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ", break_long_words=False)
     why = describe.why_provisional(baseline, settings)
     if why is not None:
         lines.append(f"provisional: variance inflation was not estimated: {why}")

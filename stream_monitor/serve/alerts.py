@@ -20,7 +20,7 @@ Group = tuple[str, str, str, str]
 """Labels of `stream_monitor_alerts_firing` in its order."""
 Opinion = tuple[str, str, str]
 """Labels of `stream_monitor_second_opinions_total` in its order."""
-Firing = tuple[str, str, str, str]
+Firing = tuple[str, str, str, str, str]
 """Labels of `stream_monitor_feature_firing` in its order."""
 STATES: tuple[str, ...] = get_args(State)
 
@@ -29,6 +29,7 @@ STATES: tuple[str, ...] = get_args(State)
 class _Alert:
     group: Group
     feature: str
+    segment: str
 
 
 class AlertStore:
@@ -109,7 +110,9 @@ class AlertStore:
         if len(self._firing) >= self._max_firing:
             self.overflow += 1
             return
-        self._firing[fingerprint] = _Alert(group, str(labels.get("feature", "")))
+        self._firing[fingerprint] = _Alert(
+            group, str(labels.get("feature", "")), str(labels.get("segment", ""))
+        )
         self._groups[group] += 1
 
     def drop(self, models: Collection[tuple[str, str]]) -> None:
@@ -147,7 +150,7 @@ class AlertStore:
         """Labels of every feature that an alert fires for, sorted."""
         return sorted(
             {
-                (alert.group[0], alert.group[1], alert.feature, alert.group[2])
+                (alert.group[0], alert.group[1], alert.feature, alert.group[2], alert.segment)
                 for alert in self._firing.values()
                 if alert.feature
             }

@@ -333,9 +333,9 @@ FEATURE_FIRING = Metric(
     "stream_monitor_feature_firing",
     "gauge",
     "alert",
-    ("model", "version", "feature", "alertname"),
-    "1 while an alert of this name fires for the feature; else there is no series. Where the series limit "
-    "has no room for all, those first by name.",
+    ("model", "version", "feature", "alertname", "segment"),
+    "1 while an alert of this name fires for the feature, in all rows (no segment) or in those of a segment; "
+    "else there is no series. Where the series limit has no room for all, those first by name.",
 )
 
 # The exporter about itself.

@@ -230,6 +230,18 @@ def test_features_that_fire_have_a_series_as_long_as_they_do() -> None:
     assert firing(metrics) == {("age", "MissingValues"), ("job", "FeatureDrift")}
 
 
+def test_a_segment_that_fires_has_a_series_beside_that_of_all_rows() -> None:
+    metrics = Metrics()
+    metrics.alert(alert())
+    within = alert(fingerprint="f2", state="joined")
+    metrics.alert(within | {"labels": within["labels"] | {"segment": "region=EU"}})
+    read = scrape(metrics.registry).named("stream_monitor_feature_firing")
+    assert sorted((dict(key)["feature"], dict(key)["segment"]) for key in read) == [
+        ("age", ""),
+        ("age", "region=EU"),
+    ]
+
+
 @pytest.mark.parametrize(("room", "named", "whole"), [(3, 3, 0), (5, 5, 0), (21, 5, 0), (22, 5, 1)])
 def test_features_that_fire_stay_within_the_limit(room: int, named: int, whole: int) -> None:
     # 13 of the window, 1 of the firing alerts, 1 of the alerts told, 5 of the detections.
