@@ -205,11 +205,11 @@ class DriftMonitor:
         sums, start = self._last
         return self._opinions.update(sums, start, start + self.settings.pane, _source(tally))
 
-    def gather(self) -> None:
-        """The pane that `pane` saw last lies outside any incident: the reference may learn from it."""
+    def gather(self, *, clean: bool = True) -> None:
+        """The reference may learn from the pane that `pane` saw last, `clean` if outside any incident."""
         if len(self.channels) and self._last is not None:
             sums, start = self._last
-            if self.reference.gather(sums, self._moment, start):
+            if self.reference.gather(sums, self._moment, start, clean=clean):
                 self._compare_with(self.reference)
 
     def _compare_with(self, reference: Reference) -> None:

@@ -108,26 +108,34 @@ class Reference:
     @property
     def provisional(self) -> bool:
         """Whether rows are still assumed to be independent."""
-        return self._inflation is not None and self._inflation.vif is None
+        return self._inflation is not None and not self._inflation.known
 
     @property
     def warm(self) -> bool:
         """Whether it is still being learned what the hours' own means are."""
         return self._season is not None and self._season.warm
 
-    def gather(self, sums: PaneSums, moment: Moment | None, start: int) -> bool:
-        """Learn from a closed pane outside any incident; whether the views have moved by it."""
+    def gather(self, sums: PaneSums, moment: Moment | None, start: int, *, clean: bool) -> bool:
+        """Learn from a closed pane, `clean` if outside any incident; whether the views have moved by it."""
         moved = False
         if self._inflation is not None:
-            moved = self._inflation.add(sums if moment is None else moment.residual(sums), start)
+            residual = sums if moment is None else moment.residual(sums)
+            moved = self._inflation.watch(residual)
+            moved |= clean and self._inflation.add(residual, start)
+        if clean:
+            moved |= self._learn(sums, moment, start)
+        if moved:
+            self._rebuild()
+        return moved
+
+    def _learn(self, sums: PaneSums, moment: Moment | None, start: int) -> bool:
+        moved = False
         if self._rolling is not None:
             season = np.zeros(len(sums.n)) if moment is None else moment.offset + self.view.lift
             moved |= self._rolling.add(sums.counts, sums.n * season, start)
         if self._season is not None:
             own = self._own.at(start)[0] if self._own else np.zeros(len(sums.n))
             moved |= self._season.add(sums, own, start)
-        if moved:
-            self._rebuild()
         return moved
 
     def taint(self, since: int) -> None:

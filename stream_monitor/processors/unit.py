@@ -210,8 +210,7 @@ class Unit:
             alone = Extended(pane, end, tally.rows, tally.counts)
             self._detect(found, lambda since: self.windows[0].since(since, end) or alone)
             self.outputs.extend(self.alarms.compare(self.monitor.second_opinions(tally)))
-            if self.alarms.incidents.incident is None:
-                self.monitor.gather()
+            self.monitor.gather(clean=self.alarms.incidents.incident is None)
         self._learn(pane, end, learnt, tally.rows)
 
     def _learn(self, pane: int, end: int, learnt: list[tuple[int, RawRows]], rows: int) -> None:

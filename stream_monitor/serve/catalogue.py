@@ -208,9 +208,9 @@ WINDOW_PROVISIONAL = Metric(
     "gauge",
     "window",
     _WINDOW,
-    "1 where the baseline is too short for its variance inflation to be estimated, so that the window's "
-    "verdicts are provisional, and where there is no baseline (`stream_monitor_baseline_ready` 0), so that "
-    "there are none; else 0.",
+    "1 where variance inflation is not known, neither from the baseline nor from the stream yet, so that the "
+    "window's verdicts are provisional, and where there is no baseline (`stream_monitor_baseline_ready` 0), "
+    "so that there are none; else 0.",
 )
 LATENCY = Metric(
     "stream_monitor_latency_seconds",

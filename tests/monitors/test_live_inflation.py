@@ -17,7 +17,7 @@ from stream_monitor.baselines.records import Activation
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.events.columns import NumberColumn
 from stream_monitor.monitors.drift import DriftMonitor
-from stream_monitor.monitors.live_inflation import LOOKS, QUARANTINE, LiveInflation
+from stream_monitor.monitors.live_inflation import EARLY, LOOKS, QUARANTINE, LiveInflation
 from stream_monitor.windows.tally import Tally
 from tests.baselines.rows import batch_of
 from tests.processors.harness import SECOND, START, Play, ended, play
@@ -84,6 +84,54 @@ def test_ar1_is_found_live_and_judged_with() -> None:
     assert monitor.channels.kappa.tolist() == [1 / found[-1]] * len(monitor.channels)
     wide = Channels.build(baseline, effect_floor=SETTINGS.effect_floor, vif=np.array([found[-1]]))
     assert (monitor.channels.eps == wide.eps).all()
+
+
+def test_false_incidents_do_not_keep_it_from_being_learned() -> None:
+    """A stress budget: uncorrected, every other pane alarms, and 16 panes behind it are dropped."""
+    rows, phi = 100, 0.9
+    baseline = baseline_from(ar1(phi, 50_000, 1), None, rows)
+    budget = Budget(100.0, 1440 * PANE, PANE)  # one in 14 panes is allowed
+    monitor = DriftMonitor(baseline, SETTINGS, budget)
+    openings = [0, 0]
+    preliminary = 0.0
+    panes = panes_of(baseline, ar1(phi, 900 * rows, 2), rows)
+    for i, counts in enumerate(panes):
+        tally = Tally(baseline)
+        tally.rows, tally.counts = rows, counts
+        found = monitor.pane(tally, START + i * PANE, incident_open=False, active=1)
+        openings[not monitor.provisional] += bool(found)
+        if found:
+            monitor.reference.taint(min(one.since for one in found))
+        monitor.gather(clean=not found)
+        if i + 1 == EARLY[0]:
+            assert monitor.provisional
+            preliminary = float(monitor.channels.vif[0])
+        if i + 1 == 400:
+            assert not monitor.provisional
+    lags = np.arange(1, rows)
+    true = 1 + 2 * float(((1 - lags / rows) * 6 / math.pi * np.arcsin(phi**lags / 2)).sum())
+    assert 0.7 * true < preliminary < 2.5 * true
+    assert 0.8 * true < monitor.channels.vif[0] < 1.8 * true
+    assert openings[0] < 60
+    assert openings[1] < 500 / 14
+
+
+def test_the_preliminary_figure_is_that_of_differences() -> None:
+    """Independent panes of a known inflation, and one shift that lasts: it counts in one difference alone."""
+    rng = np.random.default_rng(8)
+    rows, groups = 60, 6  # ten equal rows in a run: an inflation of ten
+    baseline = baseline_from(rng.normal(size=5000), None, rows)
+    channels = Channels.build(baseline, effect_floor=0.01)
+    live = LiveInflation(channels, 1)
+    panes = EARLY[-1]
+    values = np.repeat(rng.normal(size=panes * groups), rows // groups)
+    values[len(values) // 2 :] += 0.5
+    for counts in panes_of(baseline, values, rows):
+        live.watch(channels.sums(counts))
+    assert live.vif is not None
+    assert not live.known
+    freedom = 2 * panes / 3
+    assert live.vif[0] == pytest.approx(10 * freedom / chi2.ppf(0.05, freedom), rel=0.12)
 
 
 def test_a_true_offset_within_the_tolerance_is_no_inflation() -> None:

@@ -242,7 +242,7 @@ def test_rows_that_lack_what_is_learned_are_missing_in_it() -> None:
 def test_a_rare_feature_is_learned_from_the_rows_that_have_it() -> None:
     """Rows without it are counted, not kept."""
     published = [Activation("loans", "*", 0, baseline_of([{"x": float(i % 9)} for i in range(200)]))]
-    events = [(s / 2, {"x": 1.0} | ({"rare": s % 3} if s % 10 == 7 else {})) for s in range(600)]
+    events = [(s / 2, {"x": float(s % 9)} | ({"rare": s % 3} if s % 10 == 7 else {})) for s in range(600)]
     played = play(small_config(learn=20), ended({0: log_of(*events)}), published)
     made = [o.view for o in played.outputs if o.topic == "baselines"]
     rare = made[0].baseline.features[0]
