@@ -45,6 +45,18 @@ def derive(
     return found
 
 
+def underived(target: Baseline, made_under: Baseline | None) -> list[str]:
+    """Features of `target` that rows counted under another baseline (or none) could not have.
+
+    Those of embeddings that it had no directions of, and of texts that it took for categories.
+    """
+    known = set() if made_under is None else {one.name for one in made_under.directions}
+    categories = {} if made_under is None else made_under.index
+    names = [name for one in target.directions if one.name not in known for name in one.features]
+    names += [name for text in target.texts if text in categories for name in names_of(text, TEXT_PARTS)]
+    return [name for name in names if name in target.index]
+
+
 def without_parts(columns: Mapping[str, Column], texts: Collection[str]) -> dict[str, Column]:
     """Columns less those that a sender itself calls like parts of `texts`."""
     found = dict(columns)

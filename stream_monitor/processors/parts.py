@@ -15,11 +15,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.derived import derive, without_parts
+from stream_monitor.baselines.derived import derive, underived, without_parts
 from stream_monitor.baselines.profile import Baseline, Pair, Within
 from stream_monitor.config import ResolvedModel
 from stream_monitor.events.columns import MISSING, CategoryColumn, Column, is_prediction
-from stream_monitor.events.derived import TEXT_PARTS, names_of, selects
+from stream_monitor.events.derived import PROJECTED_PARTS, names_of, selects
 from stream_monitor.events.segments import there as segments_there
 from stream_monitor.windows.binning import CATEGORY_READING, Slots, bin_columns
 from stream_monitor.windows.increments import Increments, RawRows
@@ -131,18 +131,12 @@ def _unasked(
 
 
 def _underived(target: Baseline, made_under: Baseline | None, raw: RawRows | None) -> list[str]:
-    """Features of `target` that rows binned by another baseline could not have.
-
-    Those of embeddings that it had no directions of, and of texts that it took for categories.
-    """
+    """Features of `target` that rows binned by another baseline could not have, nor have now."""
     if made_under is None or made_under is target:
         return []
-    known = {one.name for one in made_under.directions} | (set() if raw is None else set(raw.vectors))
-    names = [name for one in target.directions if one.name not in known for name in one.features]
-    for text in target.texts:
-        if text in made_under.index:
-            names += names_of(text, TEXT_PARTS)
-    return [name for name in names if name in target.index]
+    vectors = () if raw is None else raw.vectors
+    here = {name for vector in vectors for name in names_of(vector, PROJECTED_PARTS)}
+    return [name for name in underived(target, made_under) if name not in here]
 
 
 def _names(baseline: Baseline | None) -> AbstractSet[str]:

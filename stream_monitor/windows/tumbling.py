@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_monitor import codec
+from stream_monitor.baselines.derived import underived
 from stream_monitor.baselines.profile import Baseline
 from stream_monitor.events.columns import IntArray
 from stream_monitor.windows.panes import NEVER, floor_to
@@ -281,12 +282,12 @@ class TumblingWindow:
     def relayout(self, baseline: Baseline | None, needed: int, memory: int = 0) -> None:
         """Go on under another baseline: counts of features with the same profile are kept."""
         keep = _kept_bins(self.baseline, baseline)
-        self._open = self._open.relayout(baseline)
+        self._open = _moved(self._open, baseline)
         for block in self.blocks:
             moved = keep[block.at]
             block.at, block.counts = moved[moved >= 0].astype(np.int32), block.counts[moved >= 0]
             if block.whole:
-                block.tally, block.packed = self._whole(block).relayout(baseline), None
+                block.tally, block.packed = _moved(self._whole(block), baseline), None
                 if block is not self.blocks[-1]:
                     block.pack()
         self.baseline, self.needed, self.memory = baseline, needed, max(memory, MEMORY * needed)
@@ -342,6 +343,15 @@ class TumblingWindow:
         self._counts[:] = 0
         for block in list(self.blocks)[self._from :]:
             self._enter(block)
+
+
+def _moved(tally: Tally, baseline: Baseline | None) -> Tally:
+    """Under another baseline; what could not be derived before is not known of these rows."""
+    moved = tally.relayout(baseline)
+    if moved is not tally and baseline is not None:
+        for name in underived(baseline, tally.baseline):
+            moved.add_unasked(name, tally.rows)
+    return moved
 
 
 def _kept_bins(old: Baseline | None, new: Baseline | None) -> NDArray[np.int64]:
