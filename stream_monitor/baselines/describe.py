@@ -49,9 +49,14 @@ _ANSWER_WORDS = (
 
 def features(baseline: Baseline) -> list[str]:
     """Each feature with its kind, in the order of names; of very many the first ones and a count."""
-    told = [f"{profile.name} {_kind(profile)}" for profile in baseline.features[:SHOWN_FEATURES]]
+    told = [f"{p.name} {_kind(p)}{_season(p)}" for p in baseline.features[:SHOWN_FEATURES]]
     more = len(baseline.features) - len(told)
     return [*told, f"and {more:,} more"] if more else told
+
+
+def _season(profile: FeatureProfile) -> str:
+    cycles = " and the ".join(season.cycle for season in profile.season)
+    return f" moving with the {cycles}" if cycles else ""
 
 
 def slices(baseline: Baseline, settings: ResolvedModel) -> list[str]:

@@ -13,11 +13,13 @@ from scipy.stats import f_oneway, norm
 from stream_monitor.baselines import build as building
 from stream_monitor.baselines.baseline import Baseline
 from stream_monitor.baselines.build import build_baseline
+from stream_monitor.baselines.describe import features
 from stream_monitor.baselines.feature import FeatureProfile
 from stream_monitor.baselines.season import DAY, HOUR, LEVEL, SLOTS, UNIT, fitted, interpolated, slot_of
 from stream_monitor.errors import BaselineError
 from stream_monitor.events.columns import EventBatch, NumberColumn
 from stream_monitor.events.times import parse_time
+from tests.events.test_schemas import errors
 
 START = 1_767_225_600_000_000  # 2026-01-01, a Thursday
 MINUTE = 60_000_000
@@ -109,13 +111,16 @@ def test_a_week_needs_three_weeks() -> None:
     values = np.random.default_rng(6).normal(size=len(time)) + cycle(time) + 0.4 * weekend
     short = time < START + 20 * DAY
     assert [season.cycle for season in feature_of(time[short], values[short]).season] == ["day"]
-    seasons = {season.cycle: season for season in feature_of(time, values).season}
+    whole = baseline_of(time, values)
+    assert features(whole) == ["x number moving with the day and the week"]
+    assert errors("baseline.v1", json.loads(whole.to_json())) == []
+    seasons = {season.cycle: season for season in whole.features[0].season}
     assert {name: len(one.rows) for name, one in seasons.items()} == SLOTS
     week = np.array(seasons["week"].offsets[0]) * UNIT
     # .4 of a deviation on two days of seven, on the scale of ranks: about .4 * .28 * .94 between them
     assert week[5:].mean() - week[:5].mean() == pytest.approx(0.105, abs=0.01)
     assert abs(np.array(seasons["day"].offsets[0]).mean() * UNIT) < 2e-3
-    assert feature_of(time, values).vif < 1.1
+    assert whole.features[0].vif < 1.1
 
 
 def test_rates_have_seasons_of_their_own_and_steps_stay_steps() -> None:
