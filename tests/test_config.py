@@ -164,6 +164,9 @@ def test_printing_shows_no_passwords() -> None:
         ("models: {a: {pane: 7s}}", "`models.a.windows[0]`: a window must be a multiple of the pane"),
         ("defaults: {windows: []}", "`defaults.windows`: at least one"),
         ("defaults: {windows: [1m, 60s]}", "`defaults.windows[1]`: the same window is given twice"),
+        ("models: {a: {segments: [x, y, x]}}", "`models.a.segments[2]`: 'x' is given twice"),
+        ("defaults: {segments: [a, b, c, d, e]}", "`defaults.segments`: 5 of them, at most 4 are watched"),
+        ("defaults: {segments: region}", "`defaults.segments`: expected list of texts, found 'region'"),
         ("models: {a: {resolve_after: 0}}", "`models.a.resolve_after`: expected whole number, ≥ 1, found 0"),
         (
             "models: {a: {alert_budget: {false_alarms: 0}}}",
@@ -357,3 +360,12 @@ def test_periods() -> None:
     assert {name: length // (86_400 * SECOND) for name, length in PERIODS.items()} == {
         "day": 1, "week": 7, "month": 30, "year": 365,
     }  # fmt: skip
+
+
+def test_segments_are_part_of_what_decides_and_their_order_is_not() -> None:
+    def of(*segments: str) -> ResolvedModel:
+        return config_from({"defaults": {"segments": list(segments)}}, env={}).model("m")
+
+    assert of("a", "b").hash == of("b", "a").hash != of("a").hash
+    assert "segments" not in of().body
+    assert ResolvedModel.of_body(of("a", "b").body, of("a", "b").hash, "m").segments == ("a", "b")

@@ -9,10 +9,9 @@ A pair whose features are connected already, by stronger pairs, comes after thos
 of ten columns that say the same nine pairs tell it all.
 
 Cost: F^2 products a row. They are of whole numbers up to 2^11 and their squares, summed over
-blocks of 2^16 rows, and so exact in a float's 53 bits whatever the order: the matrix product may
-be BLAS's. Beyond
-`MAX_PRODUCTS` the rows with the least hashes stand for all; a hash covers a row's bins, so it
-does not depend on the order of rows.
+blocks of 2^16 rows at most, and so exact in a float's 53 bits whatever the order: the matrix
+product may be BLAS's. Beyond `MAX_PRODUCTS` (some seconds) the rows with the least hashes stand
+for all; a hash covers a row's bins, so it does not depend on the order of rows.
 """
 
 from __future__ import annotations
@@ -22,7 +21,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.feature import ABOVE_BIN, BELOW_BIN, FIRST_VALUE_BIN, FeatureProfile
+from stream_monitor.baselines.feature import (
+    ABOVE_BIN,
+    BELOW_BIN,
+    FIRST_VALUE_BIN,
+    MISSING_BIN,
+    UNSEEN_BIN,
+    FeatureProfile,
+)
 from stream_monitor.baselines.inflation import variance_inflation
 from stream_monitor.baselines.segmenting import MIN_ROWS
 from stream_monitor.baselines.slices import AGREE, PAIR_BINS, pair, quadrant_table, signs
@@ -30,8 +36,9 @@ from stream_monitor.events.columns import FloatArray, IntArray
 
 MAX_PAIRS = 16
 LEAST = 0.3
-MAX_PRODUCTS = 2 * 10**10
+MAX_PRODUCTS = 4 * 10**9
 _BLOCK = 2**16
+_CELLS = 2**22  # of a block, so that thousands of features take no more memory than a few
 _SCALE = 2**11
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 
@@ -97,15 +104,19 @@ def correlations(features: Sequence[FeatureProfile], bins: Sequence[Bins]) -> tu
     tables = [_centred(profile.counts) for profile in features]
     held = [_held(profile) for profile in features]
     size = len(features)
+    full = np.array([not profile.counts[[MISSING_BIN, UNSEEN_BIN]].any() for profile in features])
+    part = np.flatnonzero(~full)
     n, s, q, product = (np.zeros((size, size), np.int64) for _ in range(4))
-    for start in range(0, len(sampled), _BLOCK):
-        rows = sampled[start : start + _BLOCK]
+    block = min(_BLOCK, max(1, _CELLS // size))
+    for start in range(0, len(sampled), block):
+        rows = sampled[start : start + block]
         u = np.stack([table[own[rows]] for table, own in zip(tables, bins, strict=True)])
         p = np.stack([mask[own[rows]] for mask, own in zip(held, bins, strict=True)]).astype(np.float64)
-        n += (p @ p.T).astype(np.int64)
-        s += (u @ p.T).astype(np.int64)  # of the row's feature, over rows that have both
-        q += ((u * u) @ p.T).astype(np.int64)
         product += (u @ u.T).astype(np.int64)
+        # Of the row's feature, over rows that have both: where the other is always there, over all its own.
+        for sums, values in ((n, p), (s, u), (q, u * u)):
+            sums[:, full] += values.sum(axis=1).astype(np.int64)[:, None]
+            sums[:, part] += (values @ p[part].T).astype(np.int64)
     count, total, square, cross = (x.astype(np.float64) for x in (n, s, q, product))
     spread = count * square - total * total
     rho = np.divide(
@@ -143,5 +154,5 @@ def _centred(counts: IntArray) -> FloatArray:
 def _held(profile: FeatureProfile) -> FloatArray:
     """1 for bins that have a u."""
     out = np.ones(profile.n_bins)
-    out[[0, 3]] = 0.0
+    out[[MISSING_BIN, UNSEEN_BIN]] = 0.0
     return out

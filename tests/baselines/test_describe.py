@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_monitor.baselines.baseline import Baseline
-from stream_monitor.baselines.describe import features, notes, why_provisional
+from stream_monitor.baselines.describe import features, notes, slices, why_provisional
 from stream_monitor.baselines.named import load_baseline
 from stream_monitor.config import Config, config_from
+from stream_monitor.errors import BaselineError
 
 Rows = Mapping[str, Any]
 N = 2000
@@ -62,6 +63,36 @@ def test_kinds(tmp_path: Path) -> None:
     wide = {f"f{i:02d}": np.arange(N) for i in range(60)}
     told = features(described(tmp_path, wide)[1])
     assert (told[0], told[-1], len(told)) == ("f00 number", "and 20 more", 41)
+
+
+def test_segments_and_pairs(tmp_path: Path) -> None:
+    """A segment may be a column that is no feature, and one that has a role."""
+    rows = {
+        **EVEN,
+        "fee": [1.5 * (i % 50) + i % 3 for i in range(N)],
+        "region": ["EU"] * 1_000 + ["US"] * 500 + ["Asia"] * 500,
+        "build": ["a", "b"] * 1_000,
+    }
+    wanted: dict[str, Any] = {
+        "features": ["age", "fee"],
+        "columns": {"version": "build"},
+        "segments": ["region", "build"],
+    }
+    config, baseline = described(tmp_path, rows, **wanted)
+    assert [profile.name for profile in baseline.features] == ["age", "fee"]
+    assert slices(baseline, config.model("m")) == [
+        "segment region: EU; 2 more too rare, or beyond 20, to be watched by themselves",
+        "segment build: a, b",
+        "watched together: age×fee",
+    ]
+    few, baseline = described(
+        tmp_path, {**EVEN, "region": [str(i % 500) for i in range(N)]}, segments=["region"]
+    )
+    assert slices(baseline, few.model("m"))[0].startswith(
+        "segment region: no value has 1,000 rows; 500 more too"
+    )
+    with pytest.raises(BaselineError, match=r"no column 'regoin' \(`segments`\); did you mean 'region'"):
+        described(tmp_path, rows, segments=["regoin"])
 
 
 def test_columns_that_nobody_mapped(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from stream_monitor.events.rows import category_column, category_name, columns_o
 from stream_monitor.events.segments import label, number_of, segment_columns, there, value_codes
 from stream_monitor.windows import slicing
 from stream_monitor.windows.binning import Slots, bin_columns, reading
+from stream_monitor.windows.tally import Tally
+from stream_monitor.windows.tumbling import TumblingWindow
 from tests.baselines.rows import json_batch
 
 RNG = np.random.default_rng(11)
@@ -175,3 +177,33 @@ def test_what_the_event_says_goes_before_a_feature() -> None:
     assert value_codes(found, "s", VALUES, 4).tolist() == [0, 1, 1, 0]
     assert set(found) == {"s", category_name("s")}
     assert isinstance(found[category_name("s")], CategoryColumn)
+
+
+def test_counts_of_slices_go_along_to_another_layout() -> None:
+    """Where their profile is the same; of another nothing is left, presence neither."""
+    tally = Tally(MADE)
+    tally.rows = 10
+    tally.counts[:] = np.arange(MADE.total_bins)
+    changed = MADE.places["k{s=2}"]
+    other = MADE.slices[changed - len(MADE.features)]
+    more = replace(other, counts=other.counts + 1)
+    slices = tuple(
+        more if profile is other else profile for profile in MADE.slices if profile.name != "x{t=EU}"
+    )
+    target = replace(
+        MADE.only({"x", "k"}), slices=tuple(p for p in slices if p.of and "y" not in p.of.parents)
+    )
+    moved = tally.relayout(target)
+    for profile, a, b in zip(target.profiles, target.offsets[:-1], target.offsets[1:], strict=True):
+        first = int(MADE.offsets[MADE.places[profile.name]])
+        kept = np.arange(first, first + int(b - a))
+        np.testing.assert_array_equal(moved.counts[a:b], 0 if profile is more else kept)
+    assert set(moved.present()) == {"y"}
+
+    window, bins = TumblingWindow(60, 600, MADE, 5), MADE.places["x{t=EU}"]
+    window.add_pane(0, tally)
+    block = window.close()
+    own = int(MADE.offsets[bins]), int(MADE.offsets[bins + 1])
+    assert block.rows_in(*own) == np.arange(*own).sum()
+    window.relayout(target, 5)
+    np.testing.assert_array_equal(window.newest(1).counts, moved.counts)
