@@ -99,7 +99,7 @@ def test_a_long_log_with_segments(learned: bool, know: Literal["start", "later",
 def test_a_long_log_with_drift(learned: bool, know: Literal["start", "later", "never"]) -> None:
     config = small_config(learn=1000, alert_budget={"false_alarms": 5, "per": "day"})
     published = [] if learned else [Activation("loans", "*", 0, drifting_baseline())]
-    whole = ended(drifting_log(5, minutes=22, rate=3.0, versions=("1", "1", "1", "2")))
+    whole = ended(drifting_log(5, minutes=22, rate=3.0, versions=("1", "1", "1", "2"), new_feature=0.05))
     past = {0: 850, 1: 700, 2: 0}  # of some 1,300: `amount` drifts where it ends
     plain = play(config, whole, published, past=past)
     topics = Counter(topic for topic, _, _ in plain.said["loans"])

@@ -110,7 +110,10 @@ async def _coroutine(_alert: object) -> None: ...
     [
         ({"models": "car_loan"}, "models: a list of names"),
         ({"alertnames": []}, "alertnames: an empty list"),
-        ({"alertnames": ["Drift"]}, "no 'Drift'; did you mean 'FeatureDrift'.*PredictionDrift.*UnseenValues"),
+        (
+            {"alertnames": ["FeatureDrif"]},
+            "no 'FeatureDrif'; did you mean 'FeatureDrift'.*PredictionDrift.*UnseenValues",
+        ),
         ({"alertnames": ["FeatureDrift", "Fire"]}, "no 'Fire'; there are 'FeatureDrift'"),
         ({"alertnames": 5}, "alertnames: a list of names, not 5"),
         ({"statuses": ["fireing"]}, "statuses.*fireing.*firing.*resolved"),
