@@ -120,10 +120,12 @@ class Directions:
         found = np.empty((len(self.parts), len(matrix)))
         with np.errstate(invalid="ignore"):  # rows that are not finite are taken out by the caller
             off = matrix - self.center
+            whole = np.add.reduce(off * off, axis=1)
+            inside = np.zeros(len(matrix))
+            # One axis after the other: a sum over them would add in another order where there is one row.
             for axis, out in zip(self._unit_axes, found, strict=False):
                 np.add.reduce(off * axis, axis=1, out=out)
-            whole = np.add.reduce(off * off, axis=1)
-            inside = np.add.reduce(found[:-1] ** 2, axis=0)
+                inside += out * out
             rest = np.sqrt(np.maximum(whole - inside, 0.0))
             found[-1] = np.divide(rest, np.sqrt(whole), out=np.zeros(len(matrix)), where=whole > 0)
         return found

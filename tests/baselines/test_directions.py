@@ -153,6 +153,21 @@ def test_a_row_shows_the_same_whatever_stands_beside_it(matrix: Matrix, cut: int
     np.testing.assert_array_equal(wrong, ~finite.all(axis=1) & ~np.isnan(matrix).any(axis=1))
 
 
+def test_long_rows_show_the_same_one_by_one() -> None:
+    """To the bit; sums by a BLAS, which cuts rows by how many there are, would not."""
+    matrix = rows(6, 301, 384, 0.98, 0.3)
+    directions = found(matrix)
+    whole = directions.project(VectorColumn.of_matrix(matrix))
+    for size in (1, 7, 170):
+        parts = [
+            directions.project(VectorColumn.of_matrix(matrix[at : at + size])) for at in range(0, 301, size)
+        ]
+        for name, column in whole.items():
+            np.testing.assert_array_equal(
+                column.values, np.concatenate([part[name].values for part in parts])
+            )
+
+
 def test_a_baseline_keeps_its_directions() -> None:
     matrix = as_sent(rows(8, 300, 6, 0.6))
     events = [{"v": row, "x": i % 3} for i, row in enumerate(matrix.tolist())]
