@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
         labels, evidence = alert["labels"], alert["evidence"]
         told = f"{evidence['detector']} {evidence['channel']}, since {evidence['since']}"
         when = alert["endsAt"] or alert["startsAt"]
-        print(f"{when}  {alert['state']:<9}  {labels['alertname']:<16}  {labels['feature']:<28}  {told}")
+        about = f"{labels['feature']} {labels.get('segment', '')}".rstrip()
+        print(f"{when}  {alert['state']:<9}  {labels['alertname']:<16}  {about:<28}  {told}")
     if not writer.alerts:
         print("nothing to report: no alert opened")
     return 0

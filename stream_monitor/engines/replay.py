@@ -3,7 +3,7 @@
     alerts.jsonl        one alert a line, as on the alerts topic
     detections.jsonl    one detection a line: model, version, feature, channel, detector, row, time,
                         statistic, threshold; window tests have window_start and window_end too
-    aggregates.parquet  one row per window and feature
+    aggregates.parquet  one row per window and feature, and one per segment and feature
 
 `row` is the row, counted from 0 in the order read, of the last row of the pane that decided.
 """
@@ -27,7 +27,8 @@ from stream_monitor.windows.panes import rfc3339
 
 _ROWS = 5_000
 _TEXT = (
-    "model", "version", "window", "start", "end", "feature", "kind", "baseline", "config", "baseline_origin",
+    "model", "version", "window", "start", "end", "feature", "segment", "kind", "baseline", "config",
+    "baseline_origin",
 )  # fmt: skip
 _COUNTS = ("revision", "rows", "errors", "late", "expired", "count", "missing", "unseen", "below", "above")
 _NUMBERS = ("mean", "std", "min", "max")
@@ -45,7 +46,7 @@ SCHEMA = pa.schema(
     + [("df", pa.int64()), ("test_rows", pa.int64()), ("test_start", pa.string()), ("drifted", pa.bool_())]
     + [("top", pa.string())]
 )
-"""Columns of aggregates.parquet; `top` is JSON, times are RFC 3339."""
+"""Columns of aggregates.parquet; `top` is JSON, times are RFC 3339, `segment` is null for all rows."""
 
 
 class ReplayWriter:
@@ -119,16 +120,25 @@ def detection_line(view: dict[str, Any]) -> dict[str, Any]:
 
 
 def aggregate_rows(view: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """One row per feature of an aggregate."""
+    """One row per feature of an aggregate, then one per segment and feature."""
     head = {name: view.get(name) for name in (*_TEXT, *_COUNTS) if name in view}
     for name, feature in view["features"].items():
         row = head | {"feature": name, "kind": feature["kind"]}
         row |= {key: feature.get(key) for key in (*_COUNTS, *_NUMBERS) if key in feature}
         for q, value in (feature.get("quantiles") or {}).items():
             row[f"q{q}"] = value
-        if (drift := feature.get("drift")) is not None:
-            row |= {key: drift[key] for key in (*_DRIFT, "df", "drifted")}
-            row |= {"test_rows": drift["rows"], "test_start": drift["start"]}
         if feature.get("top"):
             row["top"] = orjson.dumps(feature["top"]).decode()
-        yield row
+        yield row | _scores(feature)
+    for segment, of in view.get("segments", {}).items():
+        for name, feature in of["features"].items():
+            row = head | {"feature": name, "segment": segment, "rows": of["rows"]}
+            yield row | {key: feature[key] for key in ("count", "missing")} | _scores(feature)
+
+
+def _scores(feature: dict[str, Any]) -> dict[str, Any]:
+    drift = feature.get("drift")
+    if drift is None:
+        return {}
+    scores = {key: drift[key] for key in (*_DRIFT, "df", "drifted")}
+    return scores | {"test_rows": drift["rows"], "test_start": drift["start"]}

@@ -281,3 +281,31 @@ def test_text_of_every_state() -> None:
     assert descriptions[3].endswith("Resolved: 1 windows in a row agree with the baseline again.")
     assert texts[0]["annotations"]["runbook_url"] == "https://example.org/r"
     assert config_from({}, env={}).alert.runbook_url == ""
+
+
+def test_an_alert_of_a_segment_names_feature_and_segment() -> None:
+    context = AlertContext("m", "1", "b" * 64, "c" * 64, provisional=False, generator_url="", runbook_url="")
+    incidents = Incidents(("m", "1"), 3)
+    names = ["prediction", "prediction{region=EU}", "prediction{region=US}"]
+    found = [
+        Detection(
+            name, "location", "adwin", START + 10 * SECOND, START, 9.0, 1.0, 100, START, 0.5, 0.6,
+            parent="prediction" if "{" in name else "", segment=name[11:-1],
+        )
+        for name in names
+    ]  # fmt: skip
+    views = [render_alert(told, context).view for told in incidents.detect(found)]
+    assert [view["labels"].get("segment") for view in views] == [None, "region=EU", "region=US"]
+    assert {(view["labels"]["alertname"], view["labels"]["feature"]) for view in views} == {
+        ("PredictionDrift", "prediction")
+    }
+    assert len({view["incident"] for view in views}) == 1
+    assert len({view["fingerprint"] for view in views}) == len({view["episode"] for view in views}) == 3
+    assert "prediction where region=EU: its values moved" in views[1]["annotations"]["summary"]
+    for view in views:
+        assert not list(validator("alert.v1.json").iter_errors(view))
+        read = decode_alert(orjson.dumps(view))
+        assert read.labels.segment == view["labels"].get("segment", "")
+    again = Incidents(("m", "1"), 3)
+    again.load(incidents.state())
+    assert {episode.segment for episode in again.episodes.values()} == {"", "region=EU", "region=US"}

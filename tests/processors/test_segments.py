@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from stream_monitor.baselines.profile import Baseline
 from stream_monitor.baselines.records import Activation
 from stream_monitor.config import config_from
 from stream_monitor.engines.local import LocalEngine
+from stream_monitor.engines.replay import SCHEMA, aggregate_rows
 from stream_monitor.events.columns import CategoryColumn, EventBatch, NumberColumn
 from stream_monitor.records import Output
 from tests.events.test_schemas import errors
@@ -196,6 +198,12 @@ def test_aggregates_show_segments_and_pairs_and_are_cut_to_fit(baseline: Baselin
     assert eu["features"]["income"]["drift"]["psi"] > 2 * eu["features"]["age"]["drift"]["psi"]
     assert last["pairs"]["age×tenure"]["agreement"] == pytest.approx(0.795, abs=0.03)
     assert last["pairs"]["age×tenure"]["rows"] == last["rows"]
+
+    rows = [row for view in views for row in aggregate_rows(view) if row.get("segment") == "region=EU"]
+    assert {row["feature"] for row in rows} == {"age", "income", "tenure"}
+    table = pa.Table.from_pylist(rows, schema=SCHEMA).to_pylist()
+    assert table[-1]["rows"] == eu["rows"]
+    assert table[-1]["psi"] == eu["features"][table[-1]["feature"]]["drift"]["psi"]
 
     few = replace(CONFIG, limits=replace(CONFIG.limits, max_message_bytes=5_000))
     engine = LocalEngine(few, [Activation("loans", "*", 0, baseline)])
