@@ -102,13 +102,13 @@ class Incidents:
     def detect(self, detections: Iterable[Detection], *, backfill: bool = False) -> list[Transition]:
         """Take the detections of one moment, strongest first; `backfill` if it belongs to the past."""
         told = []
-        for detection in detections:
+        for detection in sorted(detections, key=lambda one: bool(one.pair)):
             name = alertname(detection.parent or detection.feature, detection.channel)
             known = self.episodes.get((detection.feature, name))
             if known is not None:
                 _agree(known, detection)
                 continue
-            if self.is_over(detection):
+            if self.is_over(detection) or self._follows(detection):
                 continue
             state: State = "joined"
             if self.incident is None:
@@ -141,9 +141,14 @@ class Incidents:
 
         It would open another one for what was told already, and is over: each longer window in turn.
         """
-        if (detection.feature, alertname(detection.feature, detection.channel)) in self.episodes:
+        name = alertname(detection.parent or detection.feature, detection.channel)
+        if (detection.feature, name) in self.episodes:
             return False
         return detection.window is not None and detection.since < self._ended.get(detection.feature, -1)
+
+    def _follows(self, detection: Detection) -> bool:
+        """Whether a pair no longer agrees while one of the two drifts: it left its median, which is told."""
+        return any((name, alertname(name, "location")) in self.episodes for name in detection.pair)
 
     def go_live(self, time: int) -> list[Transition]:
         """The past is over at `time`: what is open and was told as backfill is told once more.

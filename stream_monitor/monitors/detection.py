@@ -29,6 +29,8 @@ class Detection:
     """Within a segment: the feature; `feature` is the slice's name then."""
     segment: str = ""
     """`region=EU`, or empty."""
+    pair: tuple[str, ...] = ()
+    """The two features whose agreement it is about."""
 
     @property
     def rose(self) -> bool | None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_monitor.baselines.profile import Baseline
+from stream_monitor.baselines.profile import Baseline, Pair
 from stream_monitor.baselines.season import QUARTER
 from stream_monitor.config import ResolvedModel
 from stream_monitor.detectors.adwin import Adwin
@@ -185,6 +185,7 @@ class DriftMonitor:
             feature=profile.name,
             parent=profile.feature if profile.segment else "",
             segment=profile.segment,
+            pair=profile.of.parents if isinstance(profile.of, Pair) else (),
             channel=name,
             detector=detector,
             time=end,

@@ -225,3 +225,17 @@ def test_aggregates_show_segments_and_pairs_and_are_cut_to_fit(baseline: Baselin
     assert joined.keys() == {"features", "segments", "pairs"}
     assert joined["segments"].keys() == last["segments"].keys()
     assert all(of["features"].keys() == eu["features"].keys() for of in joined["segments"].values())
+
+
+def test_a_feature_that_leaves_its_median_is_no_joint_drift(baseline: Baseline) -> None:
+    rng = np.random.default_rng(9)
+    moved = _rows(rng, 8_000)
+    age = moved.features["age"]
+    assert isinstance(age, NumberColumn)
+    age.values[:] += 2.0
+    outputs = _play(baseline, _rows(rng, 8_000), moved)
+    detections = [output.view["detection"] for output in outputs if output.topic == "detections"]
+    assert "age×tenure" in {found.feature for found in detections}
+    told = {(alert["labels"]["alertname"], alert["labels"]["feature"]) for alert in _alerts(outputs)}
+    assert ("FeatureDrift", "age") in told
+    assert "JointDrift" not in {name for name, _ in told}
