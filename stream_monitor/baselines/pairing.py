@@ -6,7 +6,8 @@ taken. Near 0 there is no dependence that could break; and that a new one may ap
 every pair alike, so there is nothing to choose them by.
 
 A pair whose features are connected already, by stronger pairs, comes after those that are not:
-of ten columns that say the same nine pairs tell it all.
+of ten columns that say the same nine pairs tell it all. Numbers made of one text or embedding are
+no pair: they depend on each other by how they are made, and change together.
 
 Cost: F^2 products a row. They are of whole numbers up to 2^11 and their squares, summed over
 blocks of 2^16 rows at most, and so exact in a float's 53 bits whatever the order: the matrix
@@ -33,6 +34,7 @@ from stream_monitor.baselines.inflation import variance_inflation
 from stream_monitor.baselines.segmenting import MIN_ROWS
 from stream_monitor.baselines.slices import AGREE, PAIR_BINS, pair, quadrant_table, signs
 from stream_monitor.events.columns import FloatArray, IntArray
+from stream_monitor.events.derived import whole_of
 
 MAX_PAIRS = 16
 LEAST = 0.3
@@ -81,6 +83,9 @@ def chosen(features: Sequence[FeatureProfile], bins: Sequence[Bins]) -> list[tup
     first, second = np.triu_indices(len(features), 1)
     strength = np.abs(rho[first, second])
     usable = (strength >= LEAST) & (both[first, second] >= MIN_ROWS)
+    wholes: dict[str, int] = {}
+    whole = np.array([wholes.setdefault(whole_of(one.name), len(wholes)) for one in features])
+    usable &= whole[first] != whole[second]
     at = np.flatnonzero(usable)
     # Positions are in the order of names: ties are told apart by them.
     order = at[np.lexsort((second[at], first[at], -strength[at]))]

@@ -30,11 +30,16 @@ def features_of(name: str) -> frozenset[str]:
     return frozenset(names_of(name, _PARTS))
 
 
+def whole_of(feature: str) -> str:
+    """What a feature is made of by its name; itself where it is made of nothing."""
+    return feature.rpartition(".")[0] if _is_derived(feature) else feature
+
+
 def selects(selected: Collection[str] | None, feature: str) -> bool:
     """Whether a selection (None: everything) asks for `feature`, by its name or by what it is made of."""
     if selected is None or feature in selected:
         return True
-    return _is_derived(feature) and feature.rpartition(".")[0] in selected
+    return whole_of(feature) in selected
 
 
 def wants_projections(selected: Collection[str] | None, name: str) -> bool:
@@ -44,7 +49,7 @@ def wants_projections(selected: Collection[str] | None, name: str) -> bool:
 
 def unmet(selected: Collection[str] | None, features: Collection[str]) -> list[str]:
     """Names of a selection that ask for none of `features`, sorted."""
-    met = set(features) | {feature.rpartition(".")[0] for feature in features if _is_derived(feature)}
+    met = set(features) | set(map(whole_of, features))
     return sorted(set(selected or ()) - met)
 
 

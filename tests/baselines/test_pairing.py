@@ -142,3 +142,13 @@ def test_categories_pair_by_how_frequent_they_are() -> None:
     )
     made = build_baseline([batch], source="test")
     assert [profile.name for profile in made.slices] == ["k×x"]
+
+
+def test_numbers_made_of_one_text_are_no_pair() -> None:
+    """They depend on each other by how they are made; on those of another text they need not."""
+    values = _correlated([0.9, 0.9, 0.9])
+    names = dict(zip(values, ("note.length", "note.letters", "title.length", "amount"), strict=False))
+    made = _baseline({names[name]: column for name, column in values.items()})
+    pairs = {profile.name for profile in made.slices}
+    assert "note.length×note.letters" not in pairs
+    assert any("note.length" in name for name in pairs)
