@@ -172,7 +172,9 @@ def _delays(
                 break
         delay.missed = int((first < 0).sum())
         if delay.missed < streams.count:
-            delay.mean = float((np.where(first < 0, most, first) + 1.0).mean() * PANE)
+            waits = (np.where(first < 0, most, first) + 1.0) * PANE
+            delay.mean = float(waits.mean())
+            delay.error = float(waits.std() / waits.mean() / np.sqrt(len(waits)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Rows that depend on each other: AR(1), and a daily cycle; the inflation is what the product estimates.
+"""Rows that depend on each other, AR(1): the inflation is what the product estimates.
 
 Baselines are built by the product from 1,000 time-ordered panes; a pane is ten correlation times of
 the AR(1) long. Counted are openings of W of a model of one feature against twice the promise.
@@ -20,7 +20,6 @@ SECOND = 1_000_000
 _HISTORY = 1000
 _FACTOR = 2.0
 _THRESHOLD = 1000.0
-_DAY = 144
 
 
 def ar1(rng: np.random.Generator, phi: float, rows: int, start: float | None = None) -> FloatArray:
@@ -39,21 +38,6 @@ def autoregressive(
     rows = round(10.0 / (1.0 - phi))
     series = [ar1(rng, phi, (_HISTORY + panes) * rows) for _ in range(streams)]
     return _counted(series, rows, panes, threshold, {"AR(1)": phi, "pane": rows})
-
-
-def daily(
-    seed: list[int], streams: int = 40, days: int = 60, rows: int = 20, threshold: float = _THRESHOLD
-) -> Row:
-    """A sine of half a standard deviation over 144 panes a day; the reference is 28 days or less.
-
-    The detectors compare with one mean: what a season costs where none was found.
-    """
-    rng = np.random.default_rng(seed)
-    panes = days * _DAY
-    total = (_HISTORY + panes) * rows
-    cycle = 0.5 * np.sin(2.0 * np.pi * np.arange(total) / (_DAY * rows))
-    series = [rng.standard_normal(total) + cycle for _ in range(streams)]
-    return _counted(series, rows, panes, threshold, {"daily cycle": "0.5 sd", "pane": rows})
 
 
 def _counted(

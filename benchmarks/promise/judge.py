@@ -61,6 +61,14 @@ class Judge:
                 self._alert(output.view)
         self.unit.outputs = []
 
+    def end(self, *, anew: bool = False) -> None:
+        """End the incident that is open, if any; `anew` starts the detectors anew in any case."""
+        incidents, monitor = self.unit.alarms.incidents, self.unit.monitor
+        if monitor is not None and (anew or incidents.episodes):
+            monitor.forget(None)
+        incidents.episodes.clear()
+        incidents.incident = None
+
     def _alert(self, alert: dict[str, Any]) -> None:
         if alert["state"] in ("opened", "joined"):
             self.found.setdefault(alert["labels"]["feature"], self.time)
