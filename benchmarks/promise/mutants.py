@@ -195,7 +195,7 @@ def cases(seed: int) -> dict[str, tuple[Case, Case]]:
     )
     half = replace(_E, build=_against_a_half)
     sound = Case(bet, known, 20_000.0)
-    heavy = Case(_E, small, 100_000.0, rows=200, shift=0.2, bound=2000)
+    heavy = Case(_E, small, 20_000.0, rows=200, shift=0.2, bound=2000)
     mood = Case(bet, moody, 20_000.0, rows=100, inflation=9.0, shift=0.2, bound=4000)
     rare = Case(_E, binary, 20_000.0, shift=0.1, bound=600)
     first = Case(adwin, known, 1e6, from_first=True, bound=900)
