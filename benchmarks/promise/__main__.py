@@ -62,6 +62,7 @@ def tasks(size: str, seed: int, parts: tuple[str, ...]) -> list[Task]:
 
 def _tasks(full: bool, seed: int) -> Iterator[Task]:
     levels = cells.LEVELS if full else cells.LEVELS[:1]
+    alphas = (1e-2, 1e-3, 1e-4) if full else (1e-2, 1e-3)
     exact_levels = (10_000, 100_000, 1_000_000) if full else (10_000,)
     for together in ("independent", "identical", "correlated .5"):
         yield Task("many", many.null, ([seed, 1], *((100, together) if full else (1, together, 50))))
@@ -69,7 +70,7 @@ def _tasks(full: bool, seed: int) -> Iterator[Task]:
     for at, shape in enumerate(shape.name for shape in SHAPES):
         for m in BASELINES if full else BASELINES[1:2]:
             yield Task("cells", cells.sequential, ([seed, 3, at, m], shape, m, levels))
-            yield Task("cells", cells.windows, ([seed, 4, at, m], shape, m))
+            yield Task("cells", cells.windows, ([seed, 4, at, m], shape, m, alphas))
             for level in whole.LEVELS if full else whole.LEVELS[:1]:
                 yield Task("whole", whole.openings, ([seed, 5, at, m], shape, m, level))
         for level in exact_levels:
