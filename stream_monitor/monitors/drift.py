@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from stream_monitor.monitors.anchor import Anchor
 from stream_monitor.monitors.detection import Detection
 from stream_monitor.monitors.onset import OnsetTracker
 from stream_monitor.monitors.opinions import Opinions
-from stream_monitor.monitors.reference import Reference
+from stream_monitor.monitors.reference import Reference, less
 from stream_monitor.monitors.spending import Spending
 from stream_monitor.monitors.window import SHARE, WindowMonitor
 from stream_monitor.windows.panes import duration_name
@@ -77,10 +78,14 @@ class DriftMonitor:
         return self.reference.provisional
 
     def _calibrated(self) -> list[Detector]:
-        kinds: list[type[Detector]] = [PageHinkley, Adwin]
+        # ADWIN holds what it saw before the reference moved: it is shown what is off the reference.
+        kinds: list[tuple[type[Detector], Channels]] = [
+            (PageHinkley, self.channels),
+            (Adwin, replace(self.channels, mu=self.reference.fixed)),
+        ]
         return [
-            kind.calibrated(self.channels, run_length=self.run_length(kind.name))
-            for kind in kinds
+            kind.calibrated(channels, run_length=self.run_length(kind.name))
+            for kind, channels in kinds
             if self.budget.share(kind.name) > 0.0
         ]
 
@@ -123,8 +128,9 @@ class DriftMonitor:
         end = start + self.settings.pane
         self._watch_traffic(tally.rows, end, active)
         self._onset.update(sums, start)
+        off = less(sums, self.channels.mu - self.reference.fixed)
         for detector in self._second:
-            readings = detector.update(sums)
+            readings = detector.update(off if isinstance(detector, Adwin) else sums)
             alarms = np.flatnonzero(readings.alarm)
             threshold = np.broadcast_to(np.asarray(detector.threshold, float), (len(self.channels),))
             found += [

@@ -40,9 +40,14 @@ class Moment:
 
     def residual(self, sums: PaneSums) -> PaneSums:
         """A pane's sums with the season taken out, without rows where they are left out."""
-        by, held = self.offset, ~self.left_out
-        s2 = sums.s2 - 2.0 * by * sums.s1 + sums.n * (by * by)
-        return replace(sums, n=sums.n * held, s1=(sums.s1 - sums.n * by) * held, s2=s2 * held)
+        moved, held = less(sums, self.offset), ~self.left_out
+        return replace(moved, n=moved.n * held, s1=moved.s1 * held, s2=moved.s2 * held)
+
+
+def less(sums: PaneSums, by: FloatArray) -> PaneSums:
+    """A pane's sums of x - `by`, (C,)."""
+    s2 = sums.s2 - 2.0 * by * sums.s1 + sums.n * (by * by)
+    return replace(sums, s1=sums.s1 - sums.n * by, s2=s2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +114,11 @@ class Reference:
     def provisional(self) -> bool:
         """Whether rows are still assumed to be independent."""
         return self._inflation is not None and not self._inflation.known
+
+    @property
+    def fixed(self) -> FloatArray:
+        """Means of the baseline's channels, (C,)."""
+        return self._whole.mu
 
     @property
     def warm(self) -> bool:
