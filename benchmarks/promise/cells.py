@@ -27,7 +27,7 @@ from stream_monitor.detectors.window_test import WindowTest
 
 if TYPE_CHECKING:
     from stream_monitor.detectors.base import BoolArray, Detector
-    from stream_monitor.events.columns import IntArray
+    from stream_monitor.events.columns import FloatArray, IntArray
 
 SHIFTS = (0.05, 0.1, 0.2)
 PANE = 20
@@ -127,7 +127,9 @@ def sequential(
     return out
 
 
-def _row(watch: Watch, count: IntArray, promise: float, where: dict[str, object], delays: list[Delay]) -> Row:
+def _row(
+    watch: Watch, count: FloatArray, promise: float, where: dict[str, object], delays: list[Delay]
+) -> Row:
     kind = watch.kind
     note = f"shortest it can be set to: {kind.shortest:,.0f} rows" if kind.shortest > watch.promised else ""
     if kind.by_model:
@@ -156,7 +158,7 @@ def _delays(
             oracle.delay(rng, streams.shape, shift, eps, claimed, PANE, knows_shift=knows)
             for knows in (False, True)
         ]
-        delay = Delay(shift, None, *know, inside=inside, streams=streams.count)
+        delay = Delay(shift, None, know[0], know[1], inside=inside, streams=streams.count)
         found.append(delay)
         if delay.oracle is None or inside:
             continue

@@ -27,7 +27,7 @@ _STREAMS = 400
 def siegmund(threshold: float, theta: float, drift: float, sd: float) -> float:
     """Mean run length of a one-sided CUSUM by Siegmund's approximation (drift < 0 is -E z)."""
     b = theta * (threshold + _OVERSHOOT * sd)
-    return (np.expm1(b) - b) / (theta * drift)
+    return float((np.expm1(b) - b) / (theta * drift))
 
 
 def threshold_for(run_length: float, theta: float, drift: float, sd: float) -> float:

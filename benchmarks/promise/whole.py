@@ -87,7 +87,8 @@ def openings(
         Delay(
             shift,
             float(np.mean(waits[shift])) if waits[shift] else None,
-            *oracles[shift],
+            oracles[shift][0],
+            oracles[shift][1],
             missed=missed[shift],
             streams=models,
             inside=inside[shift],
