@@ -61,5 +61,6 @@ class Anchor:
 
     def off(self, means: NDArray[np.float64], noise: NDArray[np.float64], start: int, end: int) -> BoolArray:
         """Channels whose mean over [start, end) is beyond the tolerance and the noise, (C,)."""
-        gap = np.abs(means - self.view.means(start, end))
-        return np.asarray((gap > self.view.channels.eps) & (gap > noise))
+        expected, eps = self.view.over(start, end)
+        gap = np.abs(means - expected)
+        return np.asarray((gap > eps) & (gap > noise))

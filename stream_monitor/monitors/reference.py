@@ -76,11 +76,12 @@ class View:
         now = replace(self.channels, mu=mu, eps=np.maximum(self.eps, needed))
         return Moment(now, offset, left_out)
 
-    def means(self, start: int, end: int) -> FloatArray:
-        """Means of channels between two times (µs), every moment alike, (C,)."""
+    def over(self, start: int, end: int) -> tuple[FloatArray, FloatArray]:
+        """Means of channels between two times (µs), and the tolerance that they have there; (C,)."""
         if not self.seasons:
-            return self.channels.mu
-        return np.asarray(self.channels.mu + self.seasons.over(start, end) - self.lift)
+            return self.channels.mu, self.eps
+        offset, known = self.seasons.over(start, end)
+        return self.channels.mu + offset - self.lift, np.maximum(self.eps, known)
 
 
 class Reference:

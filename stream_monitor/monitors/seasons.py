@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 class _Cycle:
-    """One kind of cycle: offsets, how well they are known, and thin slots, (C, S)."""
+    """One kind of cycle: offsets, how well they are known, thin slots, and how rows share slots, (C, S)."""
 
     def __init__(self, cycle: Cycle, size: int, *, smooth: bool) -> None:
         self.cycle: Cycle = cycle
@@ -47,12 +47,14 @@ class _Cycle:
         self.offsets = np.zeros((size, SLOTS[cycle]))
         self.known = np.zeros((size, SLOTS[cycle]))
         self.thin = np.zeros((size, SLOTS[cycle]), dtype=np.bool_)
+        self.traffic = np.zeros((size, SLOTS[cycle]))
 
     @classmethod
     def learned(cls, cycle: Cycle, found: Found) -> _Cycle:
         """One whose form within slots was not looked at: tolerances allow for steps and for a line."""
         made = cls(cycle, len(found.offsets), smooth=cycle == "day")
         made.offsets, made.known, made.thin = found.offsets, found.known, found.known >= 1.0
+        made.traffic = np.where(made.thin, 0.0, 1.0)
         made.either = made.smooth
         return made
 
@@ -73,6 +75,7 @@ class _Cycle:
         """
         held, offsets = np.array(season.rows, dtype=np.float64), season.table()[which]
         self.thin[at] = held * _THIN < held.mean()
+        self.traffic[at] = held
         empty = held <= 0.0
         held = np.maximum(held * (rows / max(held.sum(), 1.0)), 1.0)
         known = season.noise[which] * UNIT / np.sqrt(held)
@@ -83,13 +86,28 @@ class _Cycle:
         self.offsets[at] = offsets
         self.known[at] = np.where(empty, 1.0, known)
 
+    def over(self, start: int, end: int) -> tuple[FloatArray, FloatArray]:
+        """Mean offset between two times, and how well that is known, both (C,).
+
+        Slots count as their rows do: nights of which the reference has few rows say little of a day.
+        """
+        weights = shares_of_time(self.cycle, start, end, smooth=self.smooth) * self.traffic
+        total = weights.sum(axis=1, keepdims=True)
+        weights = np.divide(weights, total, out=np.zeros(weights.shape), where=total > 0.0)
+        # errors of slots are independent of each other
+        known = np.sqrt((weights * weights * self._bounds() ** 2).sum(axis=1))
+        return (self.offsets * weights).sum(axis=1), known
+
     def widest(self) -> FloatArray:
         """The widest tolerance that a slot which is not thin needs, (C,)."""
-        known = self.known
-        if self.either:
-            beside = [np.abs(self.offsets - np.roll(self.offsets, by, axis=1)) for by in (1, -1)]
-            known = known + _FARTHEST * np.maximum(*beside)
-        return np.asarray(np.where(self.thin, 0.0, known).max(axis=1))
+        return np.asarray(np.where(self.thin, 0.0, self._bounds()).max(axis=1))
+
+    def _bounds(self) -> FloatArray:
+        """How far off offsets may be by slot, (C, S)."""
+        if not self.either:
+            return self.known
+        beside = [np.abs(self.offsets - np.roll(self.offsets, by, axis=1)) for by in (1, -1)]
+        return np.asarray(self.known + _FARTHEST * np.maximum(*beside))
 
 
 class Seasons:
@@ -139,13 +157,15 @@ class Seasons:
             left_out |= cycle.thin[:, slot_of(cycle.cycle, now)[0]]
         return offset, _together(known, len(offset)), left_out
 
-    def over(self, start: int, end: int) -> FloatArray:
-        """What means are off by between two times (µs), (C,): every moment alike, a week at the most."""
+    def over(self, start: int, end: int) -> tuple[FloatArray, FloatArray]:
+        """What means are off by between two times (µs), a week at the most, and the tolerance of it; (C,)."""
         offset = np.zeros(len(self._left_out))
+        known = []
         for cycle in self._cycles.values():
-            weights = shares_of_time(cycle.cycle, start, end, smooth=cycle.smooth)
-            offset += (cycle.offsets * weights).sum(axis=1)
-        return offset
+            by, within = cycle.over(start, end)
+            offset += by
+            known.append(within)
+        return offset, _together(known, len(offset))
 
 
 def _divergence(parts: list[float]) -> float:

@@ -213,8 +213,9 @@ class WindowMonitor:
         n = np.maximum(sums.n, 1)
         means = sums.s1 / n
         noise = _HOLD_Z * self.channels.sd * np.sqrt(self.channels.vif / n)
-        gap = np.abs(means - self._view.means(seen.start, seen.end))
-        off = (gap > self.channels.eps) & (gap > noise)
+        expected, eps = self._view.over(seen.start, seen.end)
+        gap = np.abs(means - expected)
+        off = (gap > eps) & (gap > noise)
         if self._anchor is not None:
             off |= self._anchor.off(means, noise, seen.start, seen.end)
         judged = self.window.judge(seen.counts, HOLD_LEVEL)

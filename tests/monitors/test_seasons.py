@@ -176,6 +176,18 @@ def test_two_cycles_add_up() -> None:
     assert both.at(START)[0][0] == alone.at(START)[0][0]
     assert both.divergence[0] == pytest.approx((day.divergence**0.5 + 0.3) ** 2)
     # a week has every slot alike, whatever part of the hour it begins in
-    assert both.over(START + 1, START + 9 * DAY)[0] == pytest.approx(2 * 0.1 / 7, abs=1e-3)
+    assert both.over(START + 1, START + 9 * DAY)[0][0] == pytest.approx(2 * 0.1 / 7, abs=1e-3)
     two_hours = both.over(START + 8 * 60 * MINUTE, START + 10 * 60 * MINUTE)
-    assert two_hours[0] == pytest.approx(sum(day.offsets[0][8:10]) / 2 * UNIT)
+    assert two_hours[0][0] == pytest.approx(sum(day.offsets[0][8:10]) / 2 * UNIT, rel=1e-3)
+
+
+def test_hours_count_in_a_window_as_their_rows_do_and_errors_of_many_hours_even_out() -> None:
+    channels = Channels.build(BASELINE, effect_floor=0.01)
+    day = replace(BASELINE.features[0].season[0], smooth=False)
+    busy = replace(day, rows=tuple(0 if hour < 12 else 2_000 for hour in range(24)))
+    seasons = Seasons(channels, [(busy,)], [BASELINE.rows])
+    offset, known = seasons.over(START, START + DAY)
+    assert offset[0] == pytest.approx(sum(day.offsets[0][12:]) / 12 * UNIT, rel=1e-3)
+    one_hour = seasons.over(START + 13 * 60 * MINUTE, START + 14 * 60 * MINUTE)[1]
+    assert known[0] == pytest.approx(one_hour[0] / 12**0.5, rel=1e-3)
+    assert one_hour[0] <= seasons.widest[0]

@@ -89,9 +89,12 @@ def test_the_sdist_holds_what_is_needed_to_test_it(built: Built) -> None:
         "schemas/alert.v1.json",
         "tests/conftest.py",
     } <= names
-    assert not [
+    left_behind = {
         name for name in names if "__pycache__" in name or name.endswith((".pyc", ".jar", ".parquet"))
-    ]
+    }
+    data = "tests/data/nannyml_car_loan/"
+    assert left_behind == {data + "analysis.parquet", data + "reference.parquet"}
+    assert data + "LICENSE" in names
 
 
 def test_they_name_no_folder_of_the_machine_that_built_them(built: Built) -> None:
