@@ -35,6 +35,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("Failed to resolve", f"That name is not known here: {_ADDRESS}"),
     ("certificate verify failed", "`ssl.ca.location` must name who signed the brokers' certificate"),
     ("PLAINTEXT broker listener", "That listener speaks no TLS: mend `security.protocol` or the port"),
+    # The same seen a moment later: the broker hung up before the client could tell what it is.
+    ("SSL connection closed by peer", "That listener speaks no TLS: mend `security.protocol` or the port"),
     ("SSL", "TLS does not come about: mend `security.protocol`, the port, or the `ssl.` properties"),
     ("Invalid username or password", "Mend `sasl.username` and `sasl.password` under `kafka.properties`"),
     ("current SASL state", "That listener wants no SASL: mend `security.protocol` or the port"),
