@@ -14,6 +14,7 @@ from benchmarks.promise.shapes import known_counts, shape_named
 from benchmarks.promise.single import only
 from benchmarks.promise.streams import Streams
 from stream_monitor.detectors.adwin import Adwin
+from stream_monitor.detectors.base import Detector
 from stream_monitor.detectors.calibration import ADWIN_DELTA_RUN_LENGTH, adwin_delta, cusum_thresholds
 from stream_monitor.detectors.channels import Channels
 from stream_monitor.detectors.e_detector import EDetector
@@ -33,11 +34,20 @@ def known(shape: str, count: int) -> Streams:
 
 
 def cusum(seed: list[int], shape: str, level: int, streams: int = 1000) -> Row:
-    """Alarms of the location channel, row by row."""
+    """Alarms of Page-Hinkley on the location channel, row by row."""
+    return _counted(PageHinkley, seed, shape, level, streams)
+
+
+def adwin(seed: list[int], shape: str, level: int, streams: int = 500) -> Row:
+    """The same of ADWIN, which has its calibration from uniform values."""
+    return _counted(Adwin, seed, shape, level, streams)
+
+
+def _counted(kind: type[Detector], seed: list[int], shape: str, level: int, streams: int) -> Row:
     rng = np.random.default_rng(seed)
     made = known(shape, streams)
     channels = only(Channels.build(made.baseline, effect_floor=0.0))
-    detector = PageHinkley.calibrated(channels, run_length=float(level))
+    detector = kind.calibrated(channels, run_length=float(level))
     rows, count = int(np.ceil(_EXPECTED * level / streams)), 0
     for counts in made.panes(rng, rows, 1):
         alarm = detector.update(channels.sums(counts)).alarm
@@ -46,23 +56,7 @@ def cusum(seed: list[int], shape: str, level: int, streams: int = 1000) -> Row:
             detector.reset(alarm)
     promise = rows * streams / level
     where = {"shape": shape, "run length": level}
-    return Row("page-hinkley", where, count, promise, limit(promise), 0.5 * promise)
-
-
-def adwin(seed: list[int], shape: str, level: int, streams: int = 500) -> Row:
-    """The same of ADWIN, which has its calibration from uniform values."""
-    rng = np.random.default_rng(seed)
-    made = known(shape, streams)
-    channels = only(Channels.build(made.baseline, effect_floor=0.0))
-    detector = Adwin.calibrated(channels, run_length=float(level))
-    rows, count = int(np.ceil(_EXPECTED * level / streams)), 0
-    for counts in made.panes(rng, rows, 1):
-        alarm = detector.update(channels.sums(counts)).alarm
-        if alarm.any():
-            count += int(alarm.sum())
-            detector.reset(alarm)
-    promise = rows * streams / level
-    return Row("adwin", {"shape": shape, "run length": level}, count, promise, limit(promise), 0.5 * promise)
+    return Row(kind.name, where, count, promise, limit(promise), 0.5 * promise)
 
 
 def _ratio(what: str, where: dict[str, object], promised: float, mean: float, error: float) -> Row:

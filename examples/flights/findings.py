@@ -153,6 +153,8 @@ def plain_words(finding: Finding, january: float | None, now: float | None) -> s
         if finding.before is not None and finding.after is not None:
             return f"{finding.after:.1%} {_SHARES[what]} (then {finding.before:.1%})"
         return f"more {_SHARES[what]}"
+    if what == "agreement" and finding.before is not None and finding.after is not None:
+        return f"go together in {finding.after:.0%} (January {finding.before:.0%})"
     if january is None or now is None:
         return _SHAPES.get(what, "another mix than in January")
     numbers = f"{with_unit(finding.feature, now)} (January {amount(january)})"
